@@ -1,0 +1,130 @@
+"""Every exception that the library raises or reports, in one tree.
+
+::
+
+    BybitCopyWSError
+    ├── ConfigurationError (ValueError)      a mistake in a call; raised at once, in the caller
+    ├── StreamError
+    │   ├── ConnectFailed                    trouble: retried
+    │   ├── ConnectionLost                   trouble: retried
+    │   ├── HeartbeatTimeout                 trouble: retried
+    │   ├── AuthenticationError              terminal for the private connection
+    │   ├── SubscriptionError                the exchange refused topics
+    │   └── StreamClosed                     the client was closed
+    └── ProtocolError                        a message that is not what the exchange documents
+
+The facts are attributes; the text says what was observed, what it most likely means and
+what happens next. No text contains a key, a secret or a signature. Nothing is imported from
+the rest of the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class BybitCopyWSError(Exception):
+    """Base of every error of this library."""
+
+
+class ConfigurationError(BybitCopyWSError, ValueError):
+    """A call that can never work as it was made: raised at once, nothing else is changed."""
+
+
+class StreamError(BybitCopyWSError):
+    """Base of what can happen to a streaming connection."""
+
+
+class ConnectFailed(StreamError):
+    """A connection could not be opened.
+
+    Attributes:
+        host: host (and port, if not the default one) that was tried.
+        reason: what was observed.
+        status: HTTP status of a refused upgrade, else ``None``.
+        retry_after: seconds that the server asked to wait, else ``None``.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        reason: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(f"cannot connect to {host}: {reason}")
+        self.host = host
+        self.reason = reason
+        self.status = status
+        self.retry_after = retry_after
+
+
+class ConnectionLost(StreamError):
+    """An open connection ended although nobody asked for it.
+
+    Attributes:
+        code: close code of RFC 6455 section 7.4, or ``None`` when no close frame came.
+        reason: what was observed.
+    """
+
+    def __init__(self, reason: str, *, code: int | None = None) -> None:
+        super().__init__(reason if code is None else f"{reason} (close code {code})")
+        self.code = code
+        self.reason = reason
+
+
+class HeartbeatTimeout(StreamError):
+    """The exchange did not answer an application ping in time, so the link is taken for dead.
+
+    Attributes:
+        seconds: how long the answer was waited for.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"no pong within {seconds:g} s of a ping: the link is dead although the socket is open"
+        )
+        self.seconds = seconds
+
+
+class AuthenticationError(StreamError):
+    """The exchange refused the API key; the private connection has ended.
+
+    Attributes:
+        ret_msg: the server's own text.
+    """
+
+    def __init__(self, ret_msg: str, explanation: str = "") -> None:
+        text = f"the exchange refused the authentication: {ret_msg!r}"
+        super().__init__(f"{text}. {explanation}" if explanation else text)
+        self.ret_msg = ret_msg
+
+
+class SubscriptionError(StreamError):
+    """The exchange refused to subscribe or unsubscribe topics; all others are untouched.
+
+    Attributes:
+        topics: the topics concerned, as the user named them.
+        ret_msg: the server's own text (for the first of them).
+    """
+
+    def __init__(self, topics: Sequence[str], ret_msg: str, explanation: str = "") -> None:
+        text = f"the exchange refused {_some(topics)}: {ret_msg!r}"
+        super().__init__(f"{text}. {explanation}" if explanation else text)
+        self.topics = tuple(topics)
+        self.ret_msg = ret_msg
+
+
+class StreamClosed(StreamError):
+    """The client was closed; make a new one."""
+
+
+class ProtocolError(BybitCopyWSError):
+    """A message is not what the exchange documents, or has no typed model."""
+
+
+def _some(topics: Sequence[str], most: int = 5) -> str:
+    """Name the first few topics and count the rest."""
+    named = ", ".join(topics[:most])
+    return named if len(topics) <= most else f"{named} and {len(topics) - most} more"

@@ -1,0 +1,150 @@
+"""The lifecycle events that ``CopyTradingClient.listen`` hands out, and the states they name.
+
+Knows nothing of sockets, threads or the exchange's wire format.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import msgspec
+
+
+class State(enum.Enum):
+    """Where one connection is in its life."""
+
+    IDLE = "idle"  # no topic needs the connection
+    CONNECTING = "connecting"
+    AUTHENTICATING = "authenticating"
+    ACTIVE = "active"
+    BACKOFF = "backoff"  # waits before the next attempt
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class SubscriptionState(enum.Enum):
+    """What the exchange said to a subscription so far."""
+
+    PENDING = "pending"  # not acknowledged, or the link is down
+    CONFIRMED = "confirmed"
+    REJECTED = "rejected"
+    CLOSED = "closed"
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all events.
+
+    Attributes:
+        time: wall clock, seconds since the epoch.
+        connection: ``"public"`` or ``"private"``.
+    """
+
+    time: float
+    connection: str
+
+
+class StateChanged(Event, frozen=True, kw_only=True):
+    """A connection moved from one state to another.
+
+    Attributes:
+        old: the state it was in.
+        new: the state it is in now.
+        reason: why, in words.
+    """
+
+    old: State
+    new: State
+    reason: str
+
+
+class SubscriptionConfirmed(Event, frozen=True, kw_only=True):
+    """The exchange acknowledged topics (named as the user named them)."""
+
+    topics: tuple[str, ...]
+
+
+class SubscriptionRejected(Event, frozen=True, kw_only=True):
+    """The exchange refused topics; they are not asked for again until subscribed anew.
+
+    Attributes:
+        topics: as the user named them.
+        ret_msg: the server's own text.
+        explanation: what it most likely means and what to do.
+    """
+
+    topics: tuple[str, ...]
+    ret_msg: str
+    explanation: str
+
+
+class UnsubscribeConfirmed(Event, frozen=True, kw_only=True):
+    """The exchange acknowledged that topics are no longer sent."""
+
+    topics: tuple[str, ...]
+
+
+class UnsubscribeRejected(Event, frozen=True, kw_only=True):
+    """The exchange refused to unsubscribe topics; no callback gets them any more all the same.
+
+    Attributes:
+        topics: as the user named them.
+        ret_msg: the server's own text.
+    """
+
+    topics: tuple[str, ...]
+    ret_msg: str
+
+
+class CallbackFailed(Event, frozen=True, kw_only=True):
+    """A callback raised; its topic, the other callbacks and the stream go on.
+
+    Attributes:
+        callback: the function.
+        error: what it raised, with its traceback.
+        message: what it was called with (a ``Message``, or an event for a listener).
+    """
+
+    callback: Callable[..., object]
+    error: BaseException
+    message: Any
+
+
+class CallbackSlow(Event, frozen=True, kw_only=True):
+    """A callback has been running for long; until it returns, nothing of its connection is read.
+
+    Attributes:
+        callback: the function.
+        seconds: how long it has been running so far.
+    """
+
+    callback: Callable[..., object]
+    seconds: float
+
+
+class BadMessage(Event, frozen=True, kw_only=True):
+    """A message could not be understood and was left out; the connection is kept.
+
+    Attributes:
+        reason: what is wrong with it.
+        excerpt: its first bytes, at most 200, secrets removed.
+    """
+
+    reason: str
+    excerpt: bytes
+
+
+class BudgetExhausted(Event, frozen=True, kw_only=True):
+    """The host's connection budget is spent; the next attempt waits.
+
+    Attributes:
+        host: the host (and port) that the budget belongs to.
+        until: wall clock of the next attempt, seconds since the epoch.
+    """
+
+    host: str
+    until: float
+
+
+EventCallback: TypeAlias = Callable[[Any], object]

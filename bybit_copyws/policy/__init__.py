@@ -1,0 +1,1 @@
+"""What should happen: session, registry, acks, backoff, budget. Pure; callers pass the time."""

@@ -1,0 +1,1 @@
+"""Threads and sockets: connector, transport, stream, supervisor, heartbeat, clock."""

@@ -1,0 +1,1 @@
+"""What the bytes mean: profiles, topics, operations, replies, signing, frames. Pure."""
