@@ -78,6 +78,9 @@ class Message(msgspec.Struct, frozen=True, gc=False, eq=False):
             return NotImplemented
         return self._public() == other._public()
 
+    def __ne__(self, other: object) -> bool:  # the struct's own would compare identities
+        return not self == other
+
     def __hash__(self) -> int:
         return hash((self.topic, self.type, self.ts, self.received_ns, self.raw))
 

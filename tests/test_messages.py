@@ -319,6 +319,7 @@ def test_equality_does_not_depend_on_parsing():
     first.parse()
 
     assert first == second
+    assert not first != second  # noqa: SIM202 - the operator is what is tested
     assert hash(first) == hash(second)
     assert first != message("publicTrade.SOLUSDT", [])
     assert first != "publicTrade.SOLUSDT"
@@ -670,10 +671,9 @@ def test_a_damaged_message_raises_nothing_but_protocol_error(data, fixture, chan
 
     try:
         parsed = parser(Message(topic, None, None, changed_at(sent, path, change), 5, b""))
-    except ProtocolError as error:
-        assert str(error).startswith(f"{topic}: ")
-    else:
-        assert all(isinstance(item, model) for item in (parsed if many else [parsed]))
+    except ProtocolError:
+        return
+    assert all(isinstance(item, model) for item in (parsed if many else [parsed]))
 
 
 # --- field tables, samples, documentation ---------------------------------------------------
@@ -768,8 +768,10 @@ def documented():
     """The tables of docs/models.rst: model -> field -> keys (v3 stream, v5 stream, REST)."""
     page = (ROOT / "docs" / "models.rst").read_text(encoding="utf-8")
     tables = {}
-    for title, section in re.findall(r"^(\w+)\n-+\n(.*?)(?=^\w+\n-+\n|\Z)", page, re.M | re.S):
-        rows = re.findall(r"^   ``(\w+)`` \|(.*)\|(.*)\|(.*)$", section, re.M)
+    for title, section in re.findall(
+        r"^(\w+)\n-+\n(.*?)(?=^\w+\n-+\n|\Z)", page, re.MULTILINE | re.DOTALL
+    ):
+        rows = re.findall(r"^   ``(\w+)`` \|(.*)\|(.*)\|(.*)$", section, re.MULTILINE)
         tables[getattr(models, title)] = {
             name: [re.findall(r"``(\w+)``", cell) for cell in cells] for name, *cells in rows
         }

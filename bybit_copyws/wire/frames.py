@@ -79,7 +79,7 @@ class Failure:
 Item: TypeAlias = bytes | Binary | Ping | Pong | Close | Failure
 
 
-class _Violation(Exception):  # noqa: N818 (never leaves this module)
+class _Violation(Exception):
     """Carries a failure from where it is found to :meth:`FrameReader.feed`."""
 
     def __init__(self, code: int, reason: str) -> None:

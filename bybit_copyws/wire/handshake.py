@@ -54,7 +54,7 @@ _KEPT = frozenset(
 _PRINTABLE = bytes(byte if 32 <= byte < 127 else ord(".") for byte in range(256))
 
 
-class HandshakeRefused(Exception):  # noqa: N818 (named like the errors it is turned into)
+class HandshakeRefused(Exception):
     """The server's reply does not open a WebSocket.
 
     Attributes:
@@ -116,7 +116,7 @@ class HandshakeReader:
         self._count = 0
         self._status: int | None = None
         self._version = b""
-        self._phrase = ""
+        self._what = ""  # status and reason phrase, fit to be shown
         self._over = False
 
     def feed(self, data: bytes | bytearray | memoryview, *, now: float) -> UpgradeReply | None:
@@ -144,7 +144,7 @@ class HandshakeReader:
     def cut(self) -> HandshakeRefused:
         """Make the error for a connection that ended, or a deadline that passed, before a reply."""
         if self._status is not None:
-            text = f"the reply HTTP {self._status} {self._phrase} broke off in its head"
+            text = f"the reply {self._what} broke off in its head"
         elif self._buffer:
             text = f"only a part of a reply came: {_quote(self._buffer, _SHORT_QUOTE)}"
         else:
@@ -190,7 +190,8 @@ class HandshakeReader:
             raise HandshakeRefused(f"not a status line of HTTP/1: {_quote(line, _SHORT_QUOTE)}")
         self._version = match[1]
         self._status = int(match[2])
-        self._phrase = _clean(match[3] or b"", _SHORT_QUOTE)
+        phrase = _clean(match[3] or b"", _SHORT_QUOTE)
+        self._what = f"HTTP {self._status} {phrase}".rstrip()
 
     def _take_header(self, line: bytes) -> None:
         """Read a header line (RFC 9112 section 5); folded lines are long obsolete."""
@@ -233,7 +234,7 @@ class HandshakeReader:
     def _other_status(self, body: bytes, now: float) -> HandshakeRefused:
         """Say what came instead of a 101, quoting what has arrived of the body."""
         status = self._status
-        text = f"HTTP {status} {self._phrase}".rstrip()
+        text = self._what
         location = None
         if status is not None and 300 <= status < 400:
             location = _host_of(self._headers.get("location", [""])[0])

@@ -333,7 +333,7 @@ def test_an_announcement_of_2_to_the_62_costs_no_memory():
         for _ in range(20):
             reader.feed(flood)
 
-    assert peak_of(attack) < 3 * 2**20  # the flood itself is counted nowhere but in one copy
+    assert peak_of(attack) < 100_000
 
 
 def test_an_announcement_within_the_limit_reserves_nothing():

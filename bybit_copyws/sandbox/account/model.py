@@ -20,7 +20,7 @@ def opposite(side: str) -> str:
     return SELL if side == BUY else BUY
 
 
-class Refused(Exception):  # noqa: N818 - the word of the exchange's answer, not of a programming error
+class Refused(Exception):
     """A command that the exchange answers with an error.
 
     Args:

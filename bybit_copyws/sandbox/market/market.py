@@ -23,7 +23,7 @@ from .topics import UnknownTopic, check, make_feed
 _EPOCH_MS = 60_000
 
 
-class UnknownSymbol(KeyError):  # noqa: N818 (the rest of the package names errors so too)
+class UnknownSymbol(KeyError):
     """The market does not trade this symbol."""
 
 

@@ -12,7 +12,7 @@ from .feeds import Feed, KlineFeed, LiquidationFeed, TradeFeed
 from .tickers import TickerFeed
 
 
-class UnknownTopic(KeyError):  # noqa: N818 (the rest of the package names errors so too)
+class UnknownTopic(KeyError):
     """The exchange has no such topic: unknown channel, symbol, depth or interval.
 
     Args:

@@ -1,0 +1,1 @@
+"""Synchronous, callback-based client for Bybit's Copy Trading WebSocket API."""

@@ -1,0 +1,305 @@
+"""Who wants which topics, and what the exchange has said to each.
+
+The one source of truth for resubscription. Pure: it decides what must be asked, never asks.
+
+A topic on the wire is *absent*, *subscribing*, *subscribed*, *unsubscribing* or *rejected*; no
+second operation for it leaves while one is unanswered, so whatever the user does meanwhile, the
+server's set ends up as the wanted one.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bybit_copyws.errors import ConfigurationError
+from bybit_copyws.events import SubscriptionState
+from bybit_copyws.messages import MessageCallback
+from bybit_copyws.wire.operations import args_size
+from bybit_copyws.wire.topics import Topic
+
+
+class Handler:
+    """One callback registered for one topic, with its fate and its figures.
+
+    Written by the registry (``state``, ``ret_msg``) and by the thread that runs the callback
+    (the counters); others only read.
+    """
+
+    __slots__ = ("callback", "calls", "failures", "ret_msg", "seconds", "state", "topic")
+
+    def __init__(self, topic: Topic, callback: MessageCallback) -> None:
+        self.topic = topic
+        self.callback = callback
+        self.state = SubscriptionState.PENDING
+        self.ret_msg: str | None = None
+        self.calls = 0
+        self.failures = 0
+        self.seconds = 0.0
+
+
+class Route(NamedTuple):
+    """The handlers that know a topic by one name."""
+
+    name: str
+    parser: Any
+    handlers: tuple[Handler, ...]
+
+
+class _Status(enum.Enum):
+    ABSENT = "absent"
+    SUBSCRIBING = "subscribing"
+    SUBSCRIBED = "subscribed"
+    UNSUBSCRIBING = "unsubscribing"
+    REJECTED = "rejected"
+
+
+class _Record:
+    """One topic on the wire."""
+
+    __slots__ = ("handlers", "leaving", "status")
+
+    def __init__(self) -> None:
+        self.status = _Status.ABSENT
+        self.handlers: list[Handler] = []
+        self.leaving: list[Handler] = []  # were removed; wait for the unsubscribe's outcome
+
+    def names(self, handlers: Iterable[Handler]) -> list[str]:
+        return list(dict.fromkeys(handler.topic.name for handler in handlers))
+
+    def routes(self) -> tuple[Route, ...]:
+        return tuple(
+            Route(
+                name,
+                self.handlers[0].topic.spec.parser,
+                tuple(handler for handler in self.handlers if handler.topic.name == name),
+            )
+            for name in self.names(self.handlers)
+        )
+
+    def set_state(self, state: SubscriptionState, ret_msg: str | None = None) -> None:
+        for handler in self.handlers:
+            handler.state = state
+            handler.ret_msg = ret_msg
+
+    def release(self, ret_msg: str | None = None) -> list[str]:
+        """Close the handlers that were leaving; return their names."""
+        names = self.names(self.leaving)
+        for handler in self.leaving:
+            handler.state = SubscriptionState.CLOSED
+            handler.ret_msg = ret_msg
+        self.leaving.clear()
+        return names
+
+
+class Plan(NamedTuple):
+    """Topics that must be asked for and topics to be given up, as on the wire."""
+
+    subscribe: tuple[str, ...]
+    unsubscribe: tuple[str, ...]
+
+
+class Registry:
+    """The topics of one connection.
+
+    Args:
+        max_args_chars: characters of topics that one connection may hold.
+
+    Attributes:
+        routes: wire topic to its routes. Replaced as a whole at each change, so that the reader
+            may use it without a lock.
+    """
+
+    def __init__(self, max_args_chars: int) -> None:
+        self._max_args_chars = max_args_chars
+        self._records: dict[str, _Record] = {}
+        self.routes: Mapping[str, tuple[Route, ...]] = {}
+
+    # What the user wants
+
+    def add(self, topics: Sequence[Topic], callback: MessageCallback) -> list[Handler]:
+        """Register a callback for topics.
+
+        Raises:
+            ConfigurationError: the connection would hold more characters of topics than the
+                exchange takes; nothing is changed then.
+        """
+        self._check_room(topics)
+        handlers = [Handler(topic, callback) for topic in topics]
+        for handler in handlers:
+            record = self._records.setdefault(handler.topic.wire, _Record())
+            record.handlers.append(handler)
+            if record.status is _Status.SUBSCRIBED:
+                handler.state = SubscriptionState.CONFIRMED
+                record.release()
+            elif record.status is _Status.REJECTED:  # a new subscribe is a new try
+                record.status = _Status.ABSENT
+                record.set_state(SubscriptionState.PENDING)
+        self._reroute(topic.wire for topic in topics)
+        return handlers
+
+    def remove(self, handlers: Iterable[Handler]) -> None:
+        """Take registered callbacks out; no message reaches them from here on."""
+        wires: list[str] = []
+        for handler in handlers:
+            wire = handler.topic.wire
+            record = self._records.get(wire)
+            if record is None or handler not in record.handlers:
+                continue
+            record.handlers.remove(handler)
+            record.leaving.append(handler)
+            if record.handlers or record.status in (_Status.ABSENT, _Status.REJECTED):
+                record.release()
+            wires.append(wire)
+            self._drop_if_unused(wire)
+        self._reroute(wires)
+
+    def find(self, topic: Topic, callback: MessageCallback | None = None) -> list[Handler]:
+        """Return the handlers registered under a topic's name, maybe of one callback only."""
+        record = self._records.get(topic.wire)
+        return [
+            handler
+            for handler in (record.handlers if record else ())
+            if handler.topic.name == topic.name and callback in (None, handler.callback)
+        ]
+
+    @property
+    def handlers(self) -> list[Handler]:
+        """All handlers that are registered."""
+        return [handler for record in self._records.values() for handler in record.handlers]
+
+    @property
+    def wanted(self) -> bool:
+        """Whether any topic needs the connection (one that was refused does not)."""
+        return any(
+            record.handlers and record.status is not _Status.REJECTED
+            for record in self._records.values()
+        )
+
+    def unsettled(self) -> list[str]:
+        """Return the names of the topics that are wanted and not confirmed."""
+        return [
+            name
+            for record in self._records.values()
+            if record.status is not _Status.SUBSCRIBED
+            for name in record.names(record.handlers)
+        ]
+
+    # What the exchange said
+
+    def plan(self) -> Plan:
+        """Return what has to be asked now."""
+        return Plan(
+            tuple(
+                wire
+                for wire, record in self._records.items()
+                if record.handlers and record.status is _Status.ABSENT
+            ),
+            tuple(
+                wire
+                for wire, record in self._records.items()
+                if not record.handlers and record.status is _Status.SUBSCRIBED
+            ),
+        )
+
+    def asked(self, plan: Plan) -> None:
+        """Note that the plan's operations are about to leave."""
+        for wire in plan.subscribe:
+            self._records[wire].status = _Status.SUBSCRIBING
+        for wire in plan.unsubscribe:
+            self._records[wire].status = _Status.UNSUBSCRIBING
+
+    def postponed(self, wires: Iterable[str]) -> tuple[str, ...]:
+        """Return those of some refused topics that are still wanted; the others become absent."""
+        still = []
+        for wire in wires:
+            record = self._records[wire]
+            if record.handlers:
+                still.append(wire)
+            else:
+                record.status = _Status.ABSENT
+                record.release()
+                self._drop_if_unused(wire)
+        return tuple(still)
+
+    def confirmed(self, wires: Iterable[str]) -> list[str]:
+        """Note that topics are active; return the names their users gave them."""
+        names: list[str] = []
+        for wire in wires:
+            record = self._records[wire]
+            record.status = _Status.SUBSCRIBED
+            record.set_state(SubscriptionState.CONFIRMED)
+            names += record.names(record.handlers)
+            if record.handlers:
+                record.release()
+        return names
+
+    def rejected(self, wire: str, ret_msg: str) -> list[str]:
+        """Note that a topic was refused; it is not planned again until it is added anew."""
+        record = self._records[wire]
+        record.status = _Status.REJECTED
+        record.set_state(SubscriptionState.REJECTED, ret_msg)
+        names = record.names(record.handlers)
+        record.release()
+        self._drop_if_unused(wire)
+        return names
+
+    def left(self, wire: str, ret_msg: str | None = None) -> list[str]:
+        """Note that a topic was given up (or, with a text, that the exchange refused that).
+
+        A refused unsubscribe is not repeated: the topic is not routed any more in any case.
+        """
+        record = self._records[wire]
+        record.status = _Status.ABSENT
+        names = record.release(ret_msg)
+        self._drop_if_unused(wire)
+        return names
+
+    def reset(self) -> None:
+        """Note that the connection has ended: the server holds nothing any more."""
+        for wire in list(self._records):
+            record = self._records[wire]
+            if record.status is not _Status.REJECTED:
+                record.status = _Status.ABSENT
+                record.set_state(SubscriptionState.PENDING)
+            record.release()
+            self._drop_if_unused(wire)
+
+    def close(self) -> None:
+        """Note that the client was closed: every handler is."""
+        self.remove(self.handlers)
+        self.reset()
+
+    # Inside
+
+    def _check_room(self, topics: Sequence[Topic]) -> None:
+        wanted = dict.fromkeys(
+            wire
+            for wire, record in self._records.items()
+            if record.handlers and record.status is not _Status.REJECTED
+        )
+        size = args_size(
+            [*wanted, *{topic.wire: None for topic in topics if topic.wire not in wanted}]
+        )
+        if size > self._max_args_chars:
+            raise ConfigurationError(
+                f"these topics would make {size:,} characters on one connection; the exchange "
+                f"takes at most {self._max_args_chars:,}. Subscribe fewer, or use a second client"
+            )
+
+    def _reroute(self, wires: Iterable[str]) -> None:
+        routes = dict(self.routes)
+        for wire in wires:
+            record = self._records.get(wire)
+            if record is not None and record.handlers:
+                routes[wire] = record.routes()
+            else:
+                routes.pop(wire, None)
+        self.routes = routes
+
+    def _drop_if_unused(self, wire: str) -> None:
+        record = self._records[wire]
+        unused = not record.handlers and not record.leaving
+        if unused and record.status in (_Status.ABSENT, _Status.REJECTED):
+            del self._records[wire]

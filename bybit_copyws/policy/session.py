@@ -1,0 +1,390 @@
+"""One connection's rules over all its links: login, subscriptions, heartbeat, retries.
+
+Pure: replies and :class:`Instant` go in; text to send, events and deadlines come out. No thread,
+socket, clock or random source of its own, so a thousand reconnects are a loop in a test. The
+caller (``stream.Stream``) holds a lock around each call, sends what :meth:`Session.take_outgoing`
+gives, and ends the link when :attr:`Session.ending` is set.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bybit_copyws.errors import (
+    AuthenticationError,
+    ConnectFailed,
+    ConnectionLost,
+    HeartbeatTimeout,
+    StreamError,
+)
+from bybit_copyws.events import (
+    Event,
+    State,
+    StateChanged,
+    SubscriptionConfirmed,
+    SubscriptionRejected,
+    UnsubscribeConfirmed,
+    UnsubscribeRejected,
+)
+from bybit_copyws.policy.backoff import Backoff
+from bybit_copyws.policy.instant import Instant
+from bybit_copyws.policy.liveness import LinkStatus, Pings, Suspicion
+from bybit_copyws.policy.machine import Signal, next_state
+from bybit_copyws.policy.registry import Registry
+from bybit_copyws.policy.requests import PendingRequests, Request
+from bybit_copyws.wire.operations import (
+    AUTH,
+    PING_TEXT,
+    SUBSCRIBE,
+    UNSUBSCRIBE,
+    auth_request,
+    topic_request,
+)
+from bybit_copyws.wire.profiles import Profile
+from bybit_copyws.wire.replies import (
+    Ack,
+    Pong,
+    explain,
+    is_already_subscribed,
+    lacks_login,
+    may_be_expired,
+    named_topic,
+)
+from bybit_copyws.wire.signing import Credentials
+from bybit_copyws.wire.topics import Scope
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """The times of a connection, in seconds; see ``CopyTradingClient`` for their meaning."""
+
+    ping_interval: float = 20.0
+    pong_timeout: float = 10.0
+    reply_timeout: float = 10.0
+    frame_timeout: float = 10.0
+    send_timeout: float = 10.0
+    auth_expires: float = 10.0
+    backoff: Backoff = field(default_factory=Backoff)
+
+
+class Session:
+    """What one connection has to do next.
+
+    Args:
+        scope: public or private; a private one logs in before it subscribes.
+        profile: the API generation.
+        settings: its times.
+        credentials: the key pair; needed for a private one.
+        rng: source of the jitter.
+
+    Attributes:
+        state: where the connection is.
+        registry: its topics.
+        ending: why the link must be ended now, or ``None``.
+        error: the terminal error, or ``None``.
+        retry_at: monotonic time of the next attempt, in ``BACKOFF``.
+        reconnects: how often a link was opened after the first.
+        last_pong: wall-clock time of the last pong, or ``None``.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        profile: Profile,
+        settings: SessionSettings,
+        credentials: Credentials | None,
+        rng: random.Random,
+    ) -> None:
+        self.state = State.IDLE
+        self.registry = Registry(profile.max_args_chars)
+        self.ending: StreamError | None = None
+        self.error: AuthenticationError | None = None
+        self.retry_at = 0.0
+        self.reconnects = -1
+        self.last_pong: float | None = None
+        self._scope = scope
+        self._profile = profile
+        self._dialect = profile.dialect(scope)
+        self._settings = settings
+        self._credentials = credentials
+        self._rng = rng
+        self._pings = Pings(settings.ping_interval, settings.pong_timeout)
+        self._suspicion = Suspicion()
+        self._pending = PendingRequests()
+        self._outgoing: list[str] = []
+        self._events: list[Event] = []
+        self._requests_sent = 0
+        self._failures = 0  # links lost in a row without one that was good
+        self._active_since: float | None = None
+        self._login_retried = False
+        self._login_lost = False
+
+    # The life of a link
+
+    def connecting(self, now: Instant) -> None:
+        """Note that an attempt to open a link begins."""
+        self.ending = None
+        self._move(Signal.CONNECT, now, "a topic needs it" if self.reconnects < 0 else "retry")
+
+    def opened(self, now: Instant) -> None:
+        """Note that the WebSocket handshake is done: log in, or subscribe at once."""
+        self.reconnects += 1
+        self._pings.start(now.mono)
+        if self._scope is Scope.PUBLIC or self._credentials is None:
+            self._ready(now, "link open")
+        else:
+            self._move(Signal.LOGIN, now, "link open")
+            self._log_in(self._credentials, now)
+
+    def ended(self, now: Instant, error: StreamError, headroom: float) -> None:
+        """Note that the link is gone (or could not be opened).
+
+        Args:
+            now: the time.
+            error: why.
+            headroom: the free part of the host's connection budget, 0 to 1.
+        """
+        backoff = self._settings.backoff
+        since = self._active_since
+        good = since is not None and now.mono - since >= backoff.good_after
+        self._failures = 0 if good else self._failures + 1
+        self._active_since = None
+        self._forget_link()
+        if self.state is State.CLOSING:
+            self.registry.close()
+            self._move(Signal.END, now, str(error))
+            return
+        delay = backoff.delay(self._failures, headroom, self._rng)
+        if isinstance(error, ConnectFailed) and error.retry_after is not None:
+            delay = max(delay, error.retry_after)
+        self.retry_at = now.mono + delay
+        self.registry.reset()
+        self._move(Signal.LOST, now, f"{error}; next attempt in {delay:.1f} s")
+
+    def rest(self, now: Instant) -> None:
+        """Stay without a link for as long as no topic needs one."""
+        self._move(Signal.REST, now, "no topic needs it")
+
+    def close(self, now: Instant) -> None:
+        """Begin to close for good."""
+        if self.state not in (State.CLOSING, State.CLOSED):
+            self._move(Signal.CLOSE, now, "closed by the user")
+
+    def closed(self, now: Instant) -> None:
+        """Note that there is no link and will be none."""
+        if self.state is State.CLOSING:
+            self._forget_link()
+            self.registry.close()
+            self._move(Signal.END, now, str(self.error or "closed by the user"))
+
+    def end(self, error: StreamError) -> None:
+        """Demand the end of the link; the first reason stays."""
+        if self.ending is None:
+            self.ending = error
+
+    # What comes in
+
+    def received(self, reply: Ack | Pong, now: Instant) -> None:
+        """Take a reply of the exchange."""
+        if isinstance(reply, Pong):
+            self._pings.answered()
+            self.last_pong = now.wall
+            return
+        request = self._pending.match(reply)
+        if request is None:
+            return  # a second answer, or one to nothing of ours
+        if request.op == AUTH:
+            self._login_answered(reply, now)
+        elif reply.success:
+            self._accepted(request, reply, now)
+        else:
+            self._refused(request, reply.ret_msg, now)
+        self.replan(now)
+
+    def replan(self, now: Instant) -> None:
+        """Ask for what is wanted and not yet asked for; to be called after each change."""
+        if self.state is not State.ACTIVE:
+            return
+        plan = self.registry.plan()
+        self.registry.asked(plan)
+        for op, topics in ((UNSUBSCRIBE, plan.unsubscribe), (SUBSCRIBE, plan.subscribe)):
+            for start in range(0, len(topics), self._profile.max_args):
+                self._ask(op, topics[start : start + self._profile.max_args], now)
+
+    def tick(self, now: Instant, link: LinkStatus) -> None:
+        """Ping if it is time, and judge whether the link still lives."""
+        if self.state not in (State.AUTHENTICATING, State.ACTIVE):
+            return
+        if link.blocked_since is not None:
+            blocked = now.mono - link.blocked_since
+            if blocked >= self._settings.send_timeout:
+                self.end(
+                    ConnectionLost(f"the exchange takes nothing: a send hung for {blocked:.0f} s")
+                )
+                return
+        overdue = self._overdue(now.mono, link)
+        confirmed = self._suspicion.confirmed(overdue is not None and link.idle, now.mono)
+        if confirmed and overdue is not None:
+            self.end(overdue)
+        elif self._pings.take_due(now.mono):
+            self._outgoing.append(PING_TEXT)
+
+    def deadline(self, link: LinkStatus) -> float | None:
+        """Return when to tick next, in monotonic seconds; ``None`` if nothing is due."""
+        if self.state not in (State.AUTHENTICATING, State.ACTIVE):
+            return None
+        waits = [self._suspicion.deadline(), self._pings.deadline()]
+        oldest = self._pending.oldest()
+        if oldest is not None:
+            waits.append(oldest.sent + self._settings.reply_timeout)
+        if link.frame_since is not None:
+            waits.append(link.frame_since + self._settings.frame_timeout)
+        if link.blocked_since is not None:
+            waits.append(link.blocked_since + self._settings.send_timeout)
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    # What goes out
+
+    def take_outgoing(self) -> list[str]:
+        """Hand over what must be sent now, in order."""
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    def take_events(self) -> list[Event]:
+        """Hand over what has happened since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    # Login
+
+    def _log_in(self, credentials: Credentials, now: Instant) -> None:
+        expires_ms = int((now.wall + self._settings.auth_expires) * 1000)
+        self._pending.add(Request(AUTH, (), None, now.mono))
+        self._outgoing.append(auth_request(credentials, expires_ms))
+
+    def _login_answered(self, ack: Ack, now: Instant) -> None:
+        if ack.success:
+            self._login_retried = False
+            self._ready(now, "authenticated")
+        elif self._credentials and may_be_expired(ack.ret_msg) and not self._login_retried:
+            self._login_retried = True
+            self._log_in(self._credentials, now)
+        else:
+            self.error = AuthenticationError(ack.ret_msg, explain(ack.ret_msg))
+            self.end(self.error)
+            self._move(Signal.CLOSE, now, str(self.error))
+
+    def _ready(self, now: Instant, reason: str) -> None:
+        self._active_since = now.mono
+        self._move(Signal.READY, now, reason)
+        self.replan(now)
+
+    # Topics
+
+    def _ask(self, op: str, topics: Sequence[str], now: Instant) -> None:
+        """Send one operation; remembered first, for the reply may be faster than we are."""
+        req_id = None
+        if self._dialect.req_id:
+            self._requests_sent += 1
+            req_id = str(self._requests_sent)
+        self._pending.add(Request(op, tuple(topics), req_id, now.mono))
+        self._outgoing.append(topic_request(op, topics, req_id))
+
+    def _accepted(self, request: Request, ack: Ack, now: Instant) -> None:
+        failed = [topic for topic in request.topics if topic in ack.failed]
+        passed = [topic for topic in request.topics if topic not in ack.failed]
+        if request.op == SUBSCRIBE:
+            self._login_lost = False
+            self._confirm(passed, now)
+        else:
+            self._give_up(passed, None, now)
+        for topic in failed:
+            self._fail(request.op, topic, ack.ret_msg or "listed as failed", now)
+
+    def _refused(self, request: Request, ret_msg: str, now: Instant) -> None:
+        """Find out which topic of a refused frame is at fault; the others are asked again."""
+        if lacks_login(ret_msg) and self._scope is Scope.PRIVATE and not self._login_lost:
+            # Right after a login this means that the server forgot it: a fresh link cures that.
+            # If it says so again, the key lacks the permission, and the topics are at fault.
+            self._login_lost = True
+            self.end(ConnectionLost(f"the exchange says {ret_msg!r} after a successful login"))
+            return
+        named = named_topic(ret_msg)
+        if named not in request.topics:
+            named = request.topics[0] if len(request.topics) == 1 else None
+        if named is None:
+            middle = len(request.topics) // 2
+            self._ask_again(request.op, request.topics[:middle], now)
+            self._ask_again(request.op, request.topics[middle:], now)
+            return
+        if request.op == SUBSCRIBE and is_already_subscribed(ret_msg):
+            self._confirm([named], now)
+        else:
+            self._fail(request.op, named, ret_msg, now)
+        rest = tuple(topic for topic in request.topics if topic != named)
+        self._ask_again(request.op, rest, now)
+
+    def _ask_again(self, op: str, topics: tuple[str, ...], now: Instant) -> None:
+        if op == SUBSCRIBE:
+            topics = self.registry.postponed(topics)
+        if topics:
+            self._ask(op, topics, now)
+
+    def _confirm(self, topics: Sequence[str], now: Instant) -> None:
+        names = self.registry.confirmed(topics)
+        if names:
+            self._emit(SubscriptionConfirmed, now, topics=tuple(names))
+
+    def _give_up(self, topics: Sequence[str], ret_msg: str | None, now: Instant) -> None:
+        names = tuple(name for topic in topics for name in self.registry.left(topic, ret_msg))
+        if not names:
+            return
+        if ret_msg is None:
+            self._emit(UnsubscribeConfirmed, now, topics=names)
+        else:
+            self._emit(UnsubscribeRejected, now, topics=names, ret_msg=ret_msg)
+
+    def _fail(self, op: str, topic: str, ret_msg: str, now: Instant) -> None:
+        if op == UNSUBSCRIBE:
+            self._give_up([topic], ret_msg, now)
+            return
+        names = self.registry.rejected(topic, ret_msg)
+        if names:
+            facts = {"topics": tuple(names), "ret_msg": ret_msg, "explanation": explain(ret_msg)}
+            self._emit(SubscriptionRejected, now, **facts)
+
+    # Inside
+
+    def _overdue(self, now: float, link: LinkStatus) -> StreamError | None:
+        """Return what has been waited for too long, if anything."""
+        settings = self._settings
+        if self._pings.overdue(now):
+            return HeartbeatTimeout(settings.pong_timeout)
+        oldest = self._pending.oldest()
+        if oldest is not None and now - oldest.sent >= settings.reply_timeout:
+            return ConnectionLost(
+                f"no reply to {oldest.op} {' '.join(oldest.topics[:3])} within "
+                f"{settings.reply_timeout:g} s"
+            )
+        if link.frame_since is not None and now - link.frame_since >= settings.frame_timeout:
+            return ConnectionLost(
+                f"a message stopped in the middle for {settings.frame_timeout:g} s"
+            )
+        return None
+
+    def _forget_link(self) -> None:
+        self._pings.stop()
+        self._pending.clear()
+        self._suspicion = Suspicion()
+        self._outgoing.clear()
+
+    def _move(self, signal: Signal, now: Instant, reason: str) -> None:
+        old, self.state = self.state, next_state(self.state, signal)
+        if old is not self.state:
+            self._emit(StateChanged, now, old=old, new=self.state, reason=reason)
+
+    def _emit(self, kind: type[Event], now: Instant, **facts: Any) -> None:
+        self._events.append(kind(time=now.wall, connection=self._scope.value, **facts))

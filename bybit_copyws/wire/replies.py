@@ -1,0 +1,169 @@
+"""What the exchange says that is not market data: acks, refusals and pongs, in every dialect.
+
+Reads all the shapes that Bybit's sockets are known to send, on any socket: acks that name the
+``op``, acks that quote the ``request``, four kinds of pong, the ``type`` of the unified
+endpoints, ``retCode`` of the trade socket. The quoted ``args`` of an ``auth`` reply hold the key
+and the signature; they are dropped here and go nowhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bybit_copyws.wire.operations import AUTH, PING
+
+_TEXT_LIMIT = 300
+
+
+@dataclass(frozen=True)
+class Pong:
+    """The answer to an application ping."""
+
+
+@dataclass(frozen=True)
+class Ack:
+    """The outcome of an operation.
+
+    Attributes:
+        op: ``auth``, ``subscribe``, ``unsubscribe``; ``""`` if the reply does not tell.
+        success: whether it was accepted.
+        ret_msg: the server's text (shortened).
+        req_id: the request's id if it came back, else ``""``.
+        args: the topics quoted from the request, or ``None``; never those of ``auth``.
+        failed: topics that a reply names as failed, where it lists them one by one.
+    """
+
+    op: str
+    success: bool
+    ret_msg: str = ""
+    req_id: str = ""
+    args: tuple[str, ...] | None = None
+    failed: tuple[str, ...] = ()
+
+
+def read_reply(reply: Mapping[str, Any]) -> Ack | Pong | None:
+    """Classify a message without a topic.
+
+    Returns:
+        An ack, a pong, or ``None`` for something that is neither.
+    """
+    request = reply.get("request")
+    quoted: Mapping[str, Any] = request if isinstance(request, Mapping) else {}
+    op = _text(reply.get("op")) or _text(quoted.get("op"))
+    ret_msg = _text(reply.get("ret_msg", reply.get("retMsg")))
+    if op == "pong" or (op in (PING, "") and ret_msg == "pong") or _is_old_pong(reply):
+        return Pong()
+    success = _success(reply)
+    if success is None:
+        return None
+    if not op:
+        op = _OPS_OF_TYPES.get(_text(reply.get("type")), "")
+    return Ack(
+        op=op,
+        success=success,
+        ret_msg=ret_msg,
+        req_id=_text(reply.get("req_id", reply.get("reqId"))),
+        args=None if op == AUTH else _topics(quoted.get("args")),
+        failed=_failed(reply.get("data")),
+    )
+
+
+# The unified v3 sockets name the kind of reply instead of the op.
+_OPS_OF_TYPES = {"AUTH_RESP": AUTH}
+
+
+def _is_old_pong(reply: Mapping[str, Any]) -> bool:
+    return "pong" in reply and "success" not in reply
+
+
+def _success(reply: Mapping[str, Any]) -> bool | None:
+    """Return whether an operation was accepted; ``None`` if the message does not say."""
+    value = reply.get("success")
+    if value is None:
+        code = reply.get("retCode", reply.get("code"))
+        return None if code is None else str(code) == "0"
+    return value is True or value == 1 or (isinstance(value, str) and value.lower() == "true")
+
+
+def _text(value: object) -> str:
+    return value[:_TEXT_LIMIT] if isinstance(value, str) else ""
+
+
+def _topics(args: object) -> tuple[str, ...] | None:
+    return tuple(map(str, args)) if isinstance(args, list) else None
+
+
+def _failed(data: object) -> tuple[str, ...]:
+    topics = data.get("failTopics") if isinstance(data, Mapping) else None
+    return tuple(map(str, topics)) if isinstance(topics, list) else ()
+
+
+# Refusals name the first topic at fault as "...,topic:NAME" or "... :[NAME]".
+_NAMED = re.compile(r"(?:topic:|:\[)([A-Za-z0-9._-]{1,64})")
+
+
+def named_topic(ret_msg: str) -> str | None:
+    """Return the topic that a refusal names as the one at fault, or ``None``."""
+    found = _NAMED.search(ret_msg)
+    return found.group(1) if found else None
+
+
+def is_already_subscribed(ret_msg: str) -> bool:
+    """Return whether a refusal says that the topic is active, which is what was wanted."""
+    return "already subscribed" in ret_msg.lower()
+
+
+def lacks_login(ret_msg: str) -> bool:
+    """Return whether a refusal says that the connection is not (or no longer) authenticated."""
+    text = ret_msg.lower()
+    return "needs auth" in text or "not authorized" in text
+
+
+def may_be_expired(ret_msg: str) -> bool:
+    """Return whether a refused login may be cured by a fresh signature."""
+    text = ret_msg.lower()
+    return "request expired" in text or "params error" in text
+
+
+_WRONG_KEY = (
+    "The key is unknown here: keys of mainnet, testnet and demo are not interchangeable, and a "
+    "key may be limited to other addresses or have expired"
+)
+_CLOCK_BEHIND = (
+    "The signature was too old when it arrived: the clock of this machine is behind the "
+    "exchange's, or the link is slow. Set the clock (NTP) or raise auth_expires"
+)
+_CLOCK_OR_ENVIRONMENT = (
+    "Most likely the clock of this machine is off, or the key belongs to another environment: "
+    "the exchange's text does not tell which. Check the clock (NTP), then the environment"
+)
+_NO_SUCH_TOPIC = (
+    "The exchange has no such topic on this socket: check symbol (upper case, listed as USDT "
+    "perpetual), depth or interval"
+)
+_MEANINGS = (
+    ("request expired", _CLOCK_BEHIND),
+    ("params error", _CLOCK_OR_ENVIRONMENT),
+    ("usvc1111", _WRONG_KEY),
+    ("api key is invalid", _WRONG_KEY),
+    ("invalid api", _WRONG_KEY),
+    ("sign", "The secret does not belong to the key, or has a stray character from copying"),
+    ("handler not found", _NO_SUCH_TOPIC),
+    ("invalid symbol", "The exchange lists no such symbol; check its spelling"),
+    ("already subscribed", "The topic is active on this connection already"),
+    ("needs auth", "The connection is not authenticated"),
+    ("not authorized", "The connection is not authenticated, or the key lacks the permission"),
+    ("args size", "More topics in one request than the exchange takes"),
+    ("invalid op", "The exchange does not know the operation, or did not like its arguments"),
+    ("failed to decode", "The exchange could not read the request"),
+)
+"""Marks to look for, in this order and in lower case, with what they mean."""
+
+
+def explain(ret_msg: str) -> str:
+    """Return what a refusal most likely means and what to do; ``""`` if it is not known."""
+    text = ret_msg.lower()
+    return next((meaning for mark, meaning in _MEANINGS if mark in text), "")
