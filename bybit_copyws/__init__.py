@@ -1,1 +1,58 @@
-"""Synchronous, callback-based client for Bybit's Copy Trading WebSocket API."""
+"""Synchronous, callback-based client for Bybit's Copy Trading WebSocket API.
+
+The public names, nothing else. Models are in :mod:`bybit_copyws.models`, lifecycle events in
+:mod:`bybit_copyws.events`, errors in :mod:`bybit_copyws.errors`, the local exchange in
+:mod:`bybit_copyws.sandbox`.
+"""
+
+import logging
+
+from bybit_copyws.client import CopyTradingClient
+from bybit_copyws.errors import (
+    AuthenticationError,
+    BybitCopyWSError,
+    ConfigurationError,
+    ConnectFailed,
+    ConnectionLost,
+    HeartbeatTimeout,
+    ProtocolError,
+    StreamClosed,
+    StreamError,
+    SubscriptionError,
+)
+from bybit_copyws.events import State, SubscriptionState
+from bybit_copyws.health import Health
+from bybit_copyws.messages import Message, MessageCallback
+from bybit_copyws.policy.backoff import Backoff
+from bybit_copyws.policy.budget import ConnectionBudget
+from bybit_copyws.subscription import Subscription
+from bybit_copyws.version import __version__
+from bybit_copyws.wire.profiles import Environment, Profile
+
+__all__ = [
+    "AuthenticationError",
+    "Backoff",
+    "BybitCopyWSError",
+    "ConfigurationError",
+    "ConnectFailed",
+    "ConnectionBudget",
+    "ConnectionLost",
+    "CopyTradingClient",
+    "Environment",
+    "Health",
+    "HeartbeatTimeout",
+    "Message",
+    "MessageCallback",
+    "Profile",
+    "ProtocolError",
+    "State",
+    "StreamClosed",
+    "StreamError",
+    "Subscription",
+    "SubscriptionError",
+    "SubscriptionState",
+    "__version__",
+]
+
+# A library must stay silent unless the program configures logging.
+logging.getLogger(__name__).addHandler(logging.NullHandler())

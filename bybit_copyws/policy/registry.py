@@ -27,12 +27,13 @@ class Handler:
     (the counters); others only read.
     """
 
-    __slots__ = ("callback", "calls", "failures", "ret_msg", "seconds", "state", "topic")
+    __slots__ = ("active", "callback", "calls", "failures", "ret_msg", "seconds", "state", "topic")
 
     def __init__(self, topic: Topic, callback: MessageCallback) -> None:
         self.topic = topic
         self.callback = callback
         self.state = SubscriptionState.PENDING
+        self.active = True  # cleared when it is taken out: the reader may still hold its route
         self.ret_msg: str | None = None
         self.calls = 0
         self.failures = 0
@@ -147,6 +148,7 @@ class Registry:
             record = self._records.get(wire)
             if record is None or handler not in record.handlers:
                 continue
+            handler.active = False
             record.handlers.remove(handler)
             record.leaving.append(handler)
             if record.handlers or record.status in (_Status.ABSENT, _Status.REJECTED):

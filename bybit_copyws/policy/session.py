@@ -21,6 +21,7 @@ from bybit_copyws.errors import (
     StreamError,
 )
 from bybit_copyws.events import (
+    BudgetExhausted,
     Event,
     State,
     StateChanged,
@@ -121,12 +122,14 @@ class Session:
         self._active_since: float | None = None
         self._login_retried = False
         self._login_lost = False
+        self._budget_told = False
 
     # The life of a link
 
     def connecting(self, now: Instant) -> None:
         """Note that an attempt to open a link begins."""
         self.ending = None
+        self._budget_told = False
         self._move(Signal.CONNECT, now, "a topic needs it" if self.reconnects < 0 else "retry")
 
     def opened(self, now: Instant) -> None:
@@ -163,6 +166,12 @@ class Session:
         self.retry_at = now.mono + delay
         self.registry.reset()
         self._move(Signal.LOST, now, f"{error}; next attempt in {delay:.1f} s")
+
+    def budget_spent(self, now: Instant, host: str, wait: float) -> None:
+        """Note that the next attempt has to wait for the host's budget; told once."""
+        if not self._budget_told:
+            self._budget_told = True
+            self._emit(BudgetExhausted, now, host=host, until=now.wall + wait)
 
     def rest(self, now: Instant) -> None:
         """Stay without a link for as long as no topic needs one."""

@@ -1,0 +1,524 @@
+"""The client: topics to callbacks over at most two connections."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+from bybit_copyws.errors import ConfigurationError, StreamClosed, StreamError, SubscriptionError
+from bybit_copyws.events import Event, EventCallback
+from bybit_copyws.health import Health
+from bybit_copyws.messages import MessageCallback
+from bybit_copyws.policy.backoff import Backoff
+from bybit_copyws.policy.budget import PROCESS_BUDGET, ConnectionBudget
+from bybit_copyws.policy.registry import Handler
+from bybit_copyws.policy.session import SessionSettings
+from bybit_copyws.stream.connector import Endpoint
+from bybit_copyws.stream.notifier import Listener, Notifier
+from bybit_copyws.stream.stream import Stream, StreamSettings
+from bybit_copyws.subscription import Subscription
+from bybit_copyws.wire.profiles import Environment, Profile, find_environment, find_profile
+from bybit_copyws.wire.replies import explain
+from bybit_copyws.wire.signing import Credentials
+from bybit_copyws.wire.topics import Scope, Topic
+
+_Callback = TypeVar("_Callback", bound=MessageCallback)
+
+_MIB = 2**20
+_FOREVER_LOOK = 0.5  # seconds; on Windows a wait without end cannot be interrupted by Ctrl-C
+
+
+class CopyTradingClient:
+    """Streams Bybit copy trading: market data and the private topics of one account.
+
+    Nothing is opened before :meth:`start` (or :meth:`run_forever`, or ``with client:``); then the
+    public and the private connection open as soon as a topic needs them, and come back by
+    themselves after any trouble, with all topics.
+
+    Callbacks run in the run thread of their connection: those of one topic one after the other
+    and in order, those of the public and the private connection maybe at the same time. A callback
+    that raises disturbs nothing else. All methods are safe from any thread and from callbacks.
+
+    Args:
+        api_key: API key; only for private topics.
+        api_secret: its secret (or the PEM text of an RSA private key, with the ``rsa`` extra).
+        environment: ``"mainnet"``, ``"testnet"``, with profile v5 also ``"demo"`` and the regions
+            ``"tr"``, ``"kz"``, ``"id"``, ``"ge"``, ``"jp"``; or an :class:`Environment`.
+        profile: ``"v3"``, the copy-trading API, or ``"v5"``, its successor; or a
+            :class:`Profile`.
+        ping_interval: seconds between two application pings (Bybit recommends 20).
+        pong_timeout: seconds to wait for the answer before the link is taken for dead.
+        open_timeout: seconds for name look-up, TCP, TLS and WebSocket handshake together.
+        reply_timeout: seconds to wait for the reply to an operation before the link is ended.
+        frame_timeout: seconds that a message may stop in its middle.
+        send_timeout: seconds that the exchange may refuse to take what we send.
+        auth_expires: seconds for which the signature of a login is valid.
+        max_message_size: bytes; a longer message ends the link.
+        backoff: waits between attempts.
+        connection_budget: how many connections may be opened; ``None`` for the one that all
+            clients of the process share: 100 in 5 minutes for each host.
+        ssl_context: TLS settings; ``None`` for Python's defaults. Certificates must be checked
+            if a key is given, unless the host is this machine.
+
+    Raises:
+        ConfigurationError: an argument can never work; the text names it and the cure.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        api_secret: str | None = None,
+        *,
+        environment: str | Environment = "mainnet",
+        profile: str | Profile = "v3",
+        ping_interval: float = 20.0,
+        pong_timeout: float = 10.0,
+        open_timeout: float = 10.0,
+        reply_timeout: float = 10.0,
+        frame_timeout: float = 10.0,
+        send_timeout: float = 10.0,
+        auth_expires: float = 10.0,
+        max_message_size: int = 16 * _MIB,
+        backoff: Backoff | None = None,
+        connection_budget: ConnectionBudget | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        times = {
+            "ping_interval": ping_interval,
+            "pong_timeout": pong_timeout,
+            "reply_timeout": reply_timeout,
+            "frame_timeout": frame_timeout,
+            "send_timeout": send_timeout,
+            "auth_expires": auth_expires,
+        }
+        _check_positive(
+            {**times, "open_timeout": open_timeout, "max_message_size": max_message_size}
+        )
+        self._profile = find_profile(profile)
+        self._environment = find_environment(self._profile, environment)
+        self._credentials = _credentials(api_key, api_secret)
+        self._notifier = Notifier(self._interrupted)
+        # Woken after every change of a connection; its lock is taken before any of a stream's.
+        self._changed = threading.Condition()
+        # Guards _started and _closed; held only to read or set them.
+        self._lock = threading.Lock()
+        self._started = False
+        self._closed = False
+        self._done = threading.Event()
+        self._interrupt: BaseException | None = None
+        self._closers: set[int] = set()
+        settings = StreamSettings(
+            session=SessionSettings(**times, backoff=backoff or Backoff()),
+            open_timeout=open_timeout,
+            max_message_size=max_message_size,
+            context=ssl_context,
+            budget=connection_budget or PROCESS_BUDGET,
+        )
+        self._streams = {scope: self._make_stream(scope, settings) for scope in Scope}
+
+    def _make_stream(self, scope: Scope, settings: StreamSettings) -> Stream:
+        url = self._profile.url(self._environment, scope)
+        private = scope is Scope.PRIVATE
+        if private and self._credentials is not None:
+            _check_safe_for_secrets(Endpoint.parse(url), settings.context)
+        return Stream(
+            scope,
+            self._profile,
+            url,
+            settings,
+            self._credentials if private else None,
+            notify=self._notifier.post,
+            changed=self._tell_change,
+            interrupted=self._interrupted,
+        )
+
+    @classmethod
+    def from_env(cls, **options: Any) -> CopyTradingClient:
+        """Make a client from the environment variables.
+
+        Reads ``BYBIT_API_KEY``, ``BYBIT_API_SECRET``, ``BYBIT_ENVIRONMENT`` and
+        ``BYBIT_PROFILE``; an unset or empty one counts as not given.
+
+        Args:
+            options: further arguments of the constructor; they win over the environment.
+
+        Raises:
+            ConfigurationError: as the constructor does.
+        """
+        names = {
+            "api_key": "BYBIT_API_KEY",
+            "api_secret": "BYBIT_API_SECRET",
+            "environment": "BYBIT_ENVIRONMENT",
+            "profile": "BYBIT_PROFILE",
+        }
+        found = {name: os.environ.get(variable) for name, variable in names.items()}
+        return cls(**{**{name: value for name, value in found.items() if value}, **options})
+
+    # Topics
+
+    def subscribe(
+        self, topic_or_topics: str | Iterable[str], callback: MessageCallback
+    ) -> Subscription:
+        """Call a function for every message of a topic, or of several.
+
+        Works before :meth:`start`, while disconnected, and inside a callback; never blocks on the
+        network. Each call is one registration: a function given twice is called twice.
+
+        Args:
+            topic_or_topics: Bybit's names, such as ``orderbook.50.BTCUSDT``.
+            callback: called with one :class:`Message`, in the run thread of its connection.
+
+        Returns:
+            The handle, which says whether the exchange accepted the topics.
+
+        Raises:
+            ConfigurationError: a topic is malformed or unknown, needs a key, or would pass the
+                exchange's limit for one connection; the callback is not callable. Nothing is
+                subscribed then.
+            StreamClosed: the client was closed.
+            AuthenticationError: the exchange refused the key before; for private topics.
+        """
+        if not callable(callback):
+            raise ConfigurationError(
+                f"the callback must be callable with one message, not {type(callback).__name__}"
+            )
+        topics = [self._parse(name) for name in dict.fromkeys(_names(topic_or_topics))]
+        self._check_open()
+        handlers: list[Handler] = []
+        try:
+            for scope, stream in self._streams.items():
+                mine = [topic for topic in topics if topic.scope is scope]
+                if mine:
+                    if stream.error is not None:
+                        raise stream.error.with_traceback(None)
+                    handlers += stream.subscribe(mine, callback)
+        except Exception:
+            self.remove(handlers)
+            raise
+        self._start_streams()
+        return Subscription(handlers, self)
+
+    def on(self, *topics: str) -> Callable[[_Callback], _Callback]:
+        """Subscribe the decorated function, which is handed back unchanged.
+
+        Args:
+            topics: Bybit's names.
+
+        Raises:
+            ConfigurationError: as :meth:`subscribe` does.
+        """
+
+        def register(callback: _Callback) -> _Callback:
+            self.subscribe(topics, callback)
+            return callback
+
+        return register
+
+    def unsubscribe(
+        self, topic_or_topics: str | Iterable[str], callback: MessageCallback | None = None
+    ) -> None:
+        """Take one callback, or all, from a topic or several.
+
+        When the last callback of a topic goes, the exchange is told; what it answers comes as
+        ``UnsubscribeConfirmed`` or ``UnsubscribeRejected``.
+
+        Args:
+            topic_or_topics: as they were subscribed.
+            callback: the function to take out; ``None`` for all of the topic.
+
+        Raises:
+            ConfigurationError: a topic is not subscribed (with that callback).
+        """
+        handlers: list[Handler] = []
+        for name in _names(topic_or_topics):
+            topic = self._parse(name)
+            found = self._streams[topic.scope].find(topic, callback)
+            if not found:
+                whom = " with that callback" if callback is not None else ""
+                raise ConfigurationError(f"topic {name!r} is not subscribed{whom}")
+            handlers += found
+        self.remove(handlers)
+
+    def _parse(self, name: str) -> Topic:
+        topic = self._profile.topics.parse(name)
+        if topic.scope is Scope.PRIVATE and self._credentials is None:
+            raise ConfigurationError(
+                f"topic {name!r} is private: give the client api_key and api_secret"
+            )
+        return topic
+
+    # Life
+
+    def start(self) -> None:
+        """Open the connections that are needed, in the background. Twice does nothing.
+
+        Raises:
+            StreamClosed: the client was closed; make a new one.
+        """
+        self._check_open()
+        with self._lock:
+            self._started = True
+        self._notifier.start()
+        self._start_streams()
+
+    def _start_streams(self) -> None:
+        with self._lock:
+            if not self._started or self._closed:
+                return
+            for stream in self._streams.values():
+                stream.start()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """End everything. Works from any thread, inside a callback, in every state, and twice.
+
+        After it has returned no callback starts; one that is running may finish (called from
+        inside a callback, that one).
+
+        Args:
+            timeout: seconds to wait for the connections to end in good order.
+        """
+        deadline = time.monotonic() + timeout
+        self._begin_close()
+        me = threading.get_ident()
+        self._closers.add(me)
+        try:
+            threads = [thread for stream in self._streams.values() for thread in stream.threads]
+            # A little of the time is kept for ending by force what did not end in good order.
+            self._join(threads, deadline - min(0.2, timeout / 4))
+            for stream in self._streams.values():
+                stream.end()
+            self._join(threads, deadline)
+            self._notifier.close(max(0.0, deadline - time.monotonic()))
+        finally:
+            self._closers.discard(me)
+
+    def _begin_close(self) -> None:
+        with self._lock:
+            first, self._closed = not self._closed, True
+        if first:
+            for stream in self._streams.values():
+                stream.begin_close()
+        self._done.set()
+        self._tell_change()
+
+    def _join(self, threads: Iterable[threading.Thread], deadline: float) -> None:
+        for thread in threads:
+            # Two callbacks that close at the same time must not wait for each other.
+            if thread.ident in self._closers:
+                continue
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def run_forever(self) -> None:
+        """Start, and block until the client is closed. Ctrl-C closes it cleanly.
+
+        Raises:
+            AuthenticationError: the exchange refused the key; everything is closed.
+            StreamClosed: the client was closed before.
+            BaseException: a ``KeyboardInterrupt`` or ``SystemExit`` that a callback raised.
+        """
+        self.start()
+        try:
+            while not self._done.wait(_FOREVER_LOOK) and self._error() is None:
+                pass
+        except KeyboardInterrupt:
+            self.close()
+            return
+        error = self._error()
+        self.close()
+        if self._interrupt is not None:
+            raise self._interrupt
+        if error is not None:
+            raise error.with_traceback(None)
+
+    def __enter__(self) -> CopyTradingClient:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # What is going on
+
+    def wait_until_ready(self, timeout: float = 10.0) -> None:
+        """Wait until the exchange has confirmed every topic that is subscribed.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            AuthenticationError: the exchange refused the key.
+            SubscriptionError: the exchange refused topics; all others live.
+            StreamClosed: the client was closed.
+            ConfigurationError: the client was not started.
+            TimeoutError: not all are confirmed in time; the text names what is missing.
+        """
+        self._check_open()
+        if not self._started:
+            raise ConfigurationError("start() the client before waiting for it")
+        settled = self.wait_for(self._settled, timeout)
+        if self._closed:
+            raise StreamClosed("the client was closed")
+        error = self._error()
+        if error is not None:
+            raise error.with_traceback(None)
+        missing, refused = self._unsettled()
+        if refused:
+            ret_msg = refused[0].ret_msg or ""
+            names = [handler.topic.name for handler in refused]
+            raise SubscriptionError(list(dict.fromkeys(names)), ret_msg, explain(ret_msg))
+        if not settled:
+            raise TimeoutError(
+                f"not confirmed within {timeout:g} s: {', '.join(missing[:5])}"
+                f"{f' and {len(missing) - 5} more' if len(missing) > 5 else ''} ({self._states()})"
+            )
+
+    def listen(self, callback: EventCallback, *event_types: type[Event]) -> Listener:
+        """Call a function for lifecycle events, in the event thread of the client.
+
+        Args:
+            callback: called with one event.
+            event_types: classes of :mod:`bybit_copyws.events`; all events if none is given.
+
+        Returns:
+            A handle; its ``remove()`` ends the listening.
+
+        Raises:
+            ConfigurationError: the callback is not callable, or a type is no event.
+        """
+        if not callable(callback):
+            raise ConfigurationError(
+                f"the listener must be callable with one event, not {type(callback).__name__}"
+            )
+        for kind in event_types:
+            if not (isinstance(kind, type) and issubclass(kind, Event)):
+                raise ConfigurationError(f"{kind!r} is no class of bybit_copyws.events")
+        return self._notifier.listen(callback, event_types)
+
+    def health(self) -> Health:
+        """Return how connections, topics and callbacks are doing, ready for JSON."""
+        connections = {scope.value: stream.health() for scope, stream in self._streams.items()}
+        return Health(connections=connections, events_dropped=self._notifier.dropped)
+
+    def __repr__(self) -> str:
+        return (
+            f"CopyTradingClient(environment={self._environment.name!r}, "
+            f"profile={self._profile.name!r}: {self._states()})"
+        )
+
+    # For subscriptions
+
+    def wait_for(self, predicate: Callable[[], bool], timeout: float) -> bool:
+        """Wait until something about the connections is true; return whether it became so."""
+        with self._changed:
+            return self._changed.wait_for(predicate, timeout)
+
+    def remove(self, handlers: Sequence[Handler]) -> None:
+        """Take handlers out of their streams."""
+        for scope, stream in self._streams.items():
+            mine = [handler for handler in handlers if handler.topic.scope is scope]
+            if mine:
+                stream.unsubscribe(mine)
+
+    def terminal_error(self, handlers: Sequence[Handler]) -> StreamError | None:
+        """Return what ended the connections of some handlers for good, if anything."""
+        for scope in {handler.topic.scope for handler in handlers}:
+            error = self._streams[scope].error
+            if error is not None:
+                return error
+        return StreamClosed("the client was closed") if self._closed else None
+
+    # Inside
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StreamClosed("the client was closed; make a new one")
+
+    def _tell_change(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+        if self._error() is not None:
+            self._done.set()
+
+    def _interrupted(self, error: BaseException) -> None:
+        """Close for a callback that raised what is meant for the whole program."""
+        if self._interrupt is None:
+            self._interrupt = error
+        self._begin_close()
+
+    def _error(self) -> StreamError | None:
+        return next((each.error for each in self._streams.values() if each.error is not None), None)
+
+    def _unsettled(self) -> tuple[list[str], list[Handler]]:
+        missing: list[str] = []
+        refused: list[Handler] = []
+        for stream in self._streams.values():
+            names, handlers = stream.unsettled()
+            missing += names
+            refused += handlers
+        return missing, refused
+
+    def _settled(self) -> bool:
+        missing, refused = self._unsettled()
+        return not missing or bool(refused) or self._closed or self._error() is not None
+
+    def _states(self) -> str:
+        return ", ".join(
+            f"{scope.value} {each.state.value}" for scope, each in self._streams.items()
+        )
+
+
+def _names(topic_or_topics: str | Iterable[str]) -> list[str]:
+    if isinstance(topic_or_topics, str):
+        return [topic_or_topics]
+    try:
+        names = list(topic_or_topics)
+    except TypeError:
+        raise ConfigurationError(
+            f"topics must be a string or several, not {type(topic_or_topics).__name__}"
+        ) from None
+    if not names:
+        raise ConfigurationError("no topic was given")
+    return names
+
+
+def _credentials(api_key: str | None, api_secret: str | None) -> Credentials | None:
+    if api_key is None and api_secret is None:
+        return None
+    if api_key is None or api_secret is None:
+        missing = "api_key" if api_key is None else "api_secret"
+        raise ConfigurationError(f"{missing} is missing: a key is of use only with its secret")
+    return Credentials(api_key, api_secret)
+
+
+def _check_positive(options: Mapping[str, float]) -> None:
+    for name, value in options.items():
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
+            raise ConfigurationError(f"{name} must be a number above 0, not {value!r}")
+
+
+def _check_safe_for_secrets(endpoint: Endpoint, context: ssl.SSLContext | None) -> None:
+    """Refuse to send a signature where others can read it: it opens a session to who has it."""
+    if endpoint.is_loopback:
+        return
+    if not endpoint.secure:
+        raise ConfigurationError(
+            f"a key must not be sent in clear to {endpoint.name}: use wss:// (ws:// is accepted "
+            "for this machine only)"
+        )
+    if context is not None and (
+        context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname
+    ):
+        raise ConfigurationError(
+            f"ssl_context does not check the certificate of {endpoint.name}, so a key must not be "
+            "sent there"
+        )

@@ -1,0 +1,68 @@
+"""What ``CopyTradingClient.health`` returns: plain figures, ready for JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class TopicHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """One callback on one topic.
+
+    Attributes:
+        topic: as the user named it.
+        state: ``pending``, ``confirmed``, ``rejected`` or ``closed``.
+        callback: name of the function.
+        calls: how often it was called.
+        failures: how often it raised.
+        seconds: time spent in it altogether.
+    """
+
+    topic: str
+    state: str
+    callback: str
+    calls: int
+    failures: int
+    seconds: float
+
+
+class ConnectionHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """One connection.
+
+    Attributes:
+        state: where it is in its life.
+        url: where it goes.
+        reconnects: links opened after the first.
+        last_pong: wall clock of the last pong, seconds since the epoch, or ``None``.
+        last_message_age: seconds since the last message of a topic, or ``None``.
+        messages: messages of topics received.
+        bad_messages: unreadable messages on the present link.
+        topics: the callbacks and their topics.
+    """
+
+    state: str
+    url: str
+    reconnects: int
+    last_pong: float | None
+    last_message_age: float | None
+    messages: int
+    bad_messages: int
+    topics: list[TopicHealth]
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """A client.
+
+    Attributes:
+        connections: by name, ``public`` and ``private``.
+        events_dropped: events that no listener took in time.
+    """
+
+    connections: dict[str, ConnectionHealth]
+    events_dropped: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain dictionaries and lists, as ``json.dumps`` takes them."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain

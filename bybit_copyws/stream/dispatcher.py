@@ -1,0 +1,185 @@
+"""The way of a message: bytes to the callbacks of its topic, in the run thread.
+
+One decode, one look-up in an immutable table, one call per callback. No queue, lock or log line
+per message. What is not plain data takes the slow way. Must not know threads or sockets.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from bybit_copyws.errors import ConfigurationError
+from bybit_copyws.messages import Message
+from bybit_copyws.policy.registry import Handler, Registry, Route
+from bybit_copyws.wire.envelope import (
+    MAX_EXCERPT,
+    Envelope,
+    decode_envelope,
+    decode_object,
+    lenient_envelope,
+)
+from bybit_copyws.wire.frames import Binary, Item
+from bybit_copyws.wire.replies import Ack, Pong, read_reply
+from bybit_copyws.wire.topics import TopicTable
+
+_log = logging.getLogger(__name__)
+
+MAX_UNKNOWN = 100
+"""Kinds of unknown messages that are told apart (and reported once each)."""
+
+
+class Owner(Protocol):
+    """Who is told of what is not data; all called in the run thread."""
+
+    def replied(self, reply: Ack | Pong) -> None:
+        """Take a reply to an operation."""
+
+    def controlled(self, item: Item) -> None:
+        """Take a control frame."""
+
+    def bad_message(self, reason: str, excerpt: bytes, *, counts: bool) -> None:
+        """Take a message that cannot be used; ``counts`` if too many of them end the link."""
+
+    def callback_failed(self, handler: Handler, error: Exception, message: Message) -> None:
+        """Take the failure of a callback."""
+
+    def interrupted(self, error: BaseException) -> None:
+        """Take a ``KeyboardInterrupt`` or ``SystemExit`` raised by a callback."""
+
+
+class Dispatcher:
+    """Runs the callbacks of one connection.
+
+    Args:
+        registry: its routes are used.
+        topics: all topics of the profile, to tell a late message from an unknown one.
+        owner: is told of the rest.
+
+    Attributes:
+        stopped: once set, no further callback starts.
+        running: the handler that is running and since when (monotonic), or ``None``.
+        messages: how many messages had a route.
+        last_message: monotonic time of the last one, or ``None``.
+    """
+
+    def __init__(self, registry: Registry, topics: TopicTable, owner: Owner) -> None:
+        self.stopped = False
+        self.running: tuple[Handler, float] | None = None
+        self.messages = 0
+        self.last_message: float | None = None
+        self._registry = registry
+        self._topics = topics
+        self._owner = owner
+        self._unknown: set[str] = set()
+
+    def items(self, items: list[Item]) -> None:
+        """Take what one read brought, in order."""
+        received_ns = time.time_ns()
+        registry = self._registry
+        for item in items:
+            if type(item) is not bytes:
+                self._not_text(item)
+                continue
+            try:
+                envelope = decode_envelope(item)
+            except (ValueError, RecursionError):
+                self._odd(item, received_ns)
+                continue
+            routes = registry.routes.get(envelope.topic)
+            if routes is None:
+                self._odd(item, received_ns)
+            else:
+                self._deliver(envelope, routes, received_ns, item)
+
+    def _deliver(
+        self, envelope: Envelope, routes: tuple[Route, ...], received_ns: int, raw: bytes
+    ) -> None:
+        """Call the callbacks of a message; each is guarded, none disturbs another."""
+        ts = envelope.creationTime if envelope.ts is None else envelope.ts
+        now = time.monotonic
+        started = now()
+        self.messages += 1
+        self.last_message = started
+        for name, parser, handlers in routes:
+            message = Message(name, envelope.type, ts, envelope.data, received_ns, raw, parser)
+            for handler in handlers:
+                # First say what runs, then look whether it may: close() reads them the other way
+                # round, so that after it has returned no callback starts.
+                self.running = (handler, started)
+                if self.stopped or not handler.active:
+                    continue
+                try:
+                    handler.callback(message)
+                except Exception as error:  # noqa: BLE001 (user code: reported, the stream goes on)
+                    handler.failures += 1
+                    self._owner.callback_failed(handler, error, message)
+                except BaseException as error:  # noqa: BLE001 (handed to run_forever)
+                    self._owner.interrupted(error)
+                ended = now()
+                handler.calls += 1
+                handler.seconds += ended - started
+                started = ended
+        self.running = None
+
+    # The slow way
+
+    def _not_text(self, item: Item) -> None:
+        if isinstance(item, Binary):
+            self._bad("a binary message where text was expected", item.payload)
+        else:
+            self._owner.controlled(item)
+
+    def _odd(self, payload: bytes, received_ns: int) -> None:
+        """Take what has no route: a reply, a late or unknown message, or a bad one."""
+        try:
+            message = decode_object(payload)
+            envelope = lenient_envelope(message)
+        except ValueError as error:
+            self._bad(str(error), payload)
+            return
+        if envelope.topic:
+            routes = self._registry.routes.get(envelope.topic)
+            if routes is None:
+                self._unrouted(envelope.topic, payload)
+            else:
+                self._deliver(envelope, routes, received_ns, payload)
+            return
+        reply = read_reply(message)
+        if reply is None:
+            self._report_once(f"neither data nor a reply: keys {sorted(message)[:8]}", payload)
+        else:
+            self._owner.replied(reply)
+
+    def _unrouted(self, topic: str, payload: bytes) -> None:
+        """Let a late message of a topic just given up pass; report a topic nobody knows."""
+        try:
+            self._topics.parse(topic)
+        except ConfigurationError:
+            self._report_once(f"unknown topic {topic[:64]!r}", payload)
+
+    def _report_once(self, kind: str, payload: bytes) -> None:
+        if kind not in self._unknown and len(self._unknown) < MAX_UNKNOWN:
+            self._unknown.add(kind)
+            self._owner.bad_message(kind, excerpt(payload), counts=False)
+
+    def _bad(self, reason: str, payload: bytes) -> None:
+        self._owner.bad_message(reason, excerpt(payload), counts=True)
+
+
+def excerpt(payload: bytes) -> bytes:
+    """Return the first bytes of a message for a report, without secrets.
+
+    Only the reply to ``auth`` carries any (it echoes key and signature), so whatever looks like
+    one is not shown at all.
+    """
+    if b"auth" in payload.lower():
+        return b"<looks like an auth reply: not shown>"
+    return payload[:MAX_EXCERPT]
+
+
+def callback_name(callback: Callable[..., object]) -> str:
+    """Return what a callback is called, for log lines."""
+    return str(getattr(callback, "__qualname__", None) or type(callback).__name__)

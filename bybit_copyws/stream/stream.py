@@ -1,0 +1,419 @@
+"""One connection as the client sees it: the pure session, a transport, and two threads.
+
+Locks, always taken in this order:
+
+* ``_send_lock`` keeps the order of what is sent: from the session's outbox to the transport.
+* ``_lock`` guards the session and its registry; held for pure calls only.
+
+Neither is held while user code runs, a socket is read or an event is handed out.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from bybit_copyws.errors import AuthenticationError, ConnectionLost, StreamError
+from bybit_copyws.events import (
+    BadMessage,
+    CallbackFailed,
+    CallbackSlow,
+    Event,
+    State,
+)
+from bybit_copyws.health import ConnectionHealth, TopicHealth
+from bybit_copyws.messages import Message, MessageCallback
+from bybit_copyws.policy.budget import ConnectionBudget
+from bybit_copyws.policy.instant import Instant
+from bybit_copyws.policy.liveness import LinkStatus
+from bybit_copyws.policy.registry import Handler
+from bybit_copyws.policy.session import Session, SessionSettings
+from bybit_copyws.stream.clock import Clock
+from bybit_copyws.stream.connector import Endpoint
+from bybit_copyws.stream.dispatcher import Dispatcher, callback_name
+from bybit_copyws.stream.heartbeat import Heartbeat
+from bybit_copyws.stream.supervisor import Supervisor
+from bybit_copyws.stream.transport import Transport
+from bybit_copyws.wire.frames import Item
+from bybit_copyws.wire.profiles import Profile
+from bybit_copyws.wire.replies import Ack, Pong
+from bybit_copyws.wire.signing import Credentials
+from bybit_copyws.wire.topics import Scope, Topic
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+SLOW_CALLBACK = 1.0
+"""A callback that runs for so many seconds is reported."""
+MAX_BAD_MESSAGES = 100
+"""A link that brought so many messages nobody can read is given up."""
+_LOGGED_FAILURES = 10  # of each callback with a traceback; then every hundredth
+_CLOSE_WAIT = 0.5  # seconds for the server to answer our close frame
+_LOOK = 0.5  # seconds between two looks of the heartbeat while a link is open
+_BLOCKED_LOOK = 0.02  # the same while something cannot be sent
+_IDLE_LOOK = 60.0
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """How to reach the exchange and how long to wait for it."""
+
+    session: SessionSettings
+    open_timeout: float
+    max_message_size: int
+    context: ssl.SSLContext | None
+    budget: ConnectionBudget
+
+
+class Stream:
+    """The public or the private connection of a client.
+
+    Args:
+        scope: which of the two.
+        profile: the API generation.
+        url: where to.
+        settings: times and limits.
+        credentials: the key pair, for the private one.
+        notify: takes lifecycle events; called without locks.
+        changed: called without locks after anything that somebody may wait for.
+        interrupted: takes ``KeyboardInterrupt`` and ``SystemExit`` of a callback.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        profile: Profile,
+        url: str,
+        settings: StreamSettings,
+        credentials: Credentials | None,
+        *,
+        notify: Callable[[Sequence[Event]], None],
+        changed: Callable[[], None],
+        interrupted: Callable[[BaseException], None],
+    ) -> None:
+        self.scope = scope
+        self._endpoint = Endpoint.parse(url)
+        self._settings = settings
+        self._notify = notify
+        self._changed = changed
+        self._on_interrupt = interrupted
+        self._clock = Clock()
+        self._session = Session(
+            scope,
+            profile,
+            settings.session,
+            credentials,
+            random.Random(),  # noqa: S311 (jitter)
+        )
+        self._dispatcher = Dispatcher(self._session.registry, profile.topics, self)
+        self._lock = threading.Lock()
+        self._send_lock = threading.Lock()
+        self._transport: Transport | None = None
+        self._supervisor: Supervisor | None = None
+        self._heartbeat: Heartbeat | None = None
+        self._closing_since: float | None = None
+        self._reported_slow: object = None
+        self._bad_messages = 0
+
+    # For the client, from any thread
+
+    def subscribe(self, topics: Sequence[Topic], callback: MessageCallback) -> list[Handler]:
+        """Register a callback for topics; the request leaves as soon as the link allows."""
+
+        def change(now: Instant) -> list[Handler]:
+            handlers = self._session.registry.add(topics, callback)
+            self._session.replan(now)
+            return handlers
+
+        handlers = self._apply(change)
+        self._wake()
+        return handlers
+
+    def unsubscribe(self, handlers: Sequence[Handler]) -> None:
+        """Take handlers out; the wire unsubscribe leaves if they were the last of a topic."""
+
+        def change(now: Instant) -> None:
+            self._session.registry.remove(handlers)
+            self._session.replan(now)
+
+        self._apply(change)
+
+    def find(self, topic: Topic, callback: MessageCallback | None) -> list[Handler]:
+        """Return the handlers of a topic, maybe of one callback only."""
+        with self._lock:
+            return self._session.registry.find(topic, callback)
+
+    def start(self) -> None:
+        """Start the threads if a topic needs the connection; does nothing the second time."""
+        with self._lock:
+            session = self._session
+            if self._supervisor or session.state is not State.IDLE or not session.registry.wanted:
+                return
+            name = f"bybit-copyws:{self.scope.value}"
+            self._supervisor = Supervisor(f"{name}:run", self)
+            self._heartbeat = Heartbeat(f"{name}:heartbeat", self)
+            self._supervisor.start()
+            self._heartbeat.start()
+
+    def begin_close(self) -> None:
+        """Let no further callback start, and ask the server to close. Does not wait."""
+        self._dispatcher.stopped = True
+        self._closing_since = self._clock.now().mono
+        self._apply(self._session.close)
+        transport = self._transport
+        if transport is not None:
+            transport.close()
+        if self._supervisor is None:
+            self._apply(self._session.closed)
+        self._wake()
+
+    def end(self) -> None:
+        """End the link at once."""
+        if self._transport is not None:
+            self._transport.end()
+
+    @property
+    def threads(self) -> list[threading.Thread]:
+        """The threads that were started, the run thread first."""
+        owners = (self._supervisor, self._heartbeat)
+        return [owner.thread for owner in owners if owner is not None]
+
+    @property
+    def error(self) -> AuthenticationError | None:
+        """The terminal error, if there is one."""
+        return self._session.error
+
+    @property
+    def state(self) -> State:
+        """Where the connection is."""
+        return self._session.state
+
+    @property
+    def in_callback(self) -> bool:
+        """Whether a callback is running."""
+        return self._dispatcher.running is not None
+
+    def unsettled(self) -> tuple[list[str], list[Handler]]:
+        """Return the wanted topics that are not confirmed, and the handlers that were refused."""
+        with self._lock:
+            registry = self._session.registry
+            refused = [each for each in registry.handlers if each.ret_msg is not None]
+            return registry.unsettled(), refused
+
+    def health(self) -> ConnectionHealth:
+        """Return how the connection is doing."""
+        now = self._clock.now()
+        with self._lock:
+            session, last = self._session, self._dispatcher.last_message
+            return ConnectionHealth(
+                state=session.state.value,
+                url=self._endpoint.url,
+                reconnects=max(session.reconnects, 0),
+                last_pong=session.last_pong,
+                last_message_age=None if last is None else now.mono - last,
+                messages=self._dispatcher.messages,
+                bad_messages=self._bad_messages,
+                topics=[
+                    TopicHealth(
+                        topic=handler.topic.name,
+                        state=handler.state.value,
+                        callback=callback_name(handler.callback),
+                        calls=handler.calls,
+                        failures=handler.failures,
+                        seconds=handler.seconds,
+                    )
+                    for handler in session.registry.handlers
+                ],
+            )
+
+    # For the supervisor, in the run thread
+
+    def next_attempt(self) -> float | None:
+        """Return seconds until the next attempt (0: now), or ``None`` if there is none."""
+        return self._apply(self._next_attempt)
+
+    def _next_attempt(self, now: Instant) -> float | None:
+        session = self._session
+        session.closed(now)
+        if session.state is State.CLOSED:
+            return None
+        if not session.registry.wanted:
+            if session.state is State.BACKOFF:
+                session.rest(now)
+            return _IDLE_LOOK
+        if session.state is State.BACKOFF and now.mono < session.retry_at:
+            return session.retry_at - now.mono
+        wait = self._settings.budget.take(self._endpoint.name, now.mono)
+        if wait > 0:
+            session.budget_spent(now, self._endpoint.name, wait)
+            return wait
+        session.connecting(now)
+        return 0.0
+
+    def run_link(self) -> None:
+        """Connect and read until the link has ended."""
+        settings = self._settings
+        self._bad_messages = 0
+        transport = Transport(
+            self._endpoint,
+            open_timeout=settings.open_timeout,
+            max_message_size=settings.max_message_size,
+            context=settings.context,
+        )
+        self._transport = transport
+        if self._session.state is not State.CONNECTING:
+            transport.end()  # close() came between; it could not know this transport
+        error: StreamError = ConnectionLost("internal error")
+        try:
+            error = transport.run(self._opened, self._dispatcher.items)
+        except Exception as failure:  # noqa: BLE001 (whatever it is, the stream must come back)
+            _log.error("! a connection failed in an unforeseen way: report this", exc_info=failure)
+        finally:
+            self._transport = None
+            self._ended(error)
+
+    def _opened(self) -> None:
+        self._apply(self._session.opened)
+        self._wake_heartbeat()
+
+    def _ended(self, error: StreamError) -> None:
+        def change(now: Instant) -> None:
+            headroom = self._settings.budget.headroom(self._endpoint.name, now.mono)
+            self._session.ended(now, self._session.ending or error, headroom)
+
+        self._apply(change)
+
+    # For the dispatcher, in the run thread
+
+    def replied(self, reply: Ack | Pong) -> None:
+        """Take a reply to an operation."""
+        self._apply(lambda now: self._session.received(reply, now))
+
+    def controlled(self, item: Item) -> None:
+        """Take a control frame."""
+        if self._transport is not None:
+            self._transport.control(item)
+
+    def bad_message(self, reason: str, excerpt: bytes, *, counts: bool) -> None:
+        """Report a message that cannot be used; too many of them end the link."""
+        _log.warning("! %s: bad message left out: %s", self.scope.value, reason)
+        now = self._clock.now()
+        self._notify(
+            [BadMessage(time=now.wall, connection=self.scope.value, reason=reason, excerpt=excerpt)]
+        )
+        self._bad_messages += counts
+        if self._bad_messages >= MAX_BAD_MESSAGES:
+            error = ConnectionLost(f"{MAX_BAD_MESSAGES} unreadable messages on one link")
+            self._apply(lambda _: self._session.end(error))
+
+    def callback_failed(self, handler: Handler, error: Exception, message: Message) -> None:
+        """Report what a callback raised."""
+        if handler.failures <= _LOGGED_FAILURES or not handler.failures % 100:
+            name, count = callback_name(handler.callback), handler.failures
+            _log.error(
+                "! callback %s failed on %s (no. %d)", name, message.topic, count, exc_info=error
+            )
+        self._notify(
+            [
+                CallbackFailed(
+                    time=self._clock.now().wall,
+                    connection=self.scope.value,
+                    callback=handler.callback,
+                    error=error,
+                    message=message,
+                )
+            ]
+        )
+
+    def interrupted(self, error: BaseException) -> None:
+        """Hand a ``KeyboardInterrupt`` or ``SystemExit`` of a callback on."""
+        self._on_interrupt(error)
+
+    # For the heartbeat, in its thread
+
+    def beat(self) -> float | None:
+        """Do what is due; return seconds until the next beat, or ``None`` for the end."""
+        state = self._session.state
+        if state is State.CLOSED:
+            return None
+        transport = self._transport
+        if transport is None:
+            return _BLOCKED_LOOK if state is State.CLOSING else _IDLE_LOOK
+        transport.flush()
+        if state is State.CLOSING and self._close_overdue():
+            transport.end()
+        self._report_slow_callback()
+        status = transport.status()
+        deadline = self._apply(lambda now: self._tick(now, status))
+        look = _BLOCKED_LOOK if status.blocked_since or state is State.CLOSING else _LOOK
+        if deadline is None:
+            return look
+        return max(0.0, min(look, deadline - self._clock.now().mono))
+
+    def _tick(self, now: Instant, status: LinkStatus) -> float | None:
+        self._session.tick(now, status)
+        return self._session.deadline(status)
+
+    def _close_overdue(self) -> bool:
+        since = self._closing_since
+        return since is None or self._clock.now().mono - since >= _CLOSE_WAIT
+
+    def _report_slow_callback(self) -> None:
+        running = self._dispatcher.running
+        if running is None or running is self._reported_slow:
+            return
+        handler, since = running
+        seconds = time.monotonic() - since
+        if seconds < SLOW_CALLBACK:
+            return
+        self._reported_slow = running
+        name = callback_name(handler.callback)
+        _log.warning("! callback %s has been running for %.1f s", name, seconds)
+        self._notify(
+            [
+                CallbackSlow(
+                    time=self._clock.now().wall,
+                    connection=self.scope.value,
+                    callback=handler.callback,
+                    seconds=seconds,
+                )
+            ]
+        )
+
+    # Inside
+
+    def _apply(self, change: Callable[[Instant], _T]) -> _T:
+        """Change the session under its lock, then send and report what came of it."""
+        session = self._session
+        with self._send_lock:
+            with self._lock:
+                result = change(self._clock.now())
+                texts, events = session.take_outgoing(), session.take_events()
+                ending = session.ending
+            transport = self._transport
+            if transport is not None:
+                for text in texts:
+                    transport.send(text)
+        if ending is not None and transport is not None:
+            transport.end()
+        for event in events:
+            _log.info("= %s", event)
+        if events:
+            self._notify(events)
+        self._changed()
+        return result
+
+    def _wake(self) -> None:
+        if self._supervisor is not None:
+            self._supervisor.wake()
+        self._wake_heartbeat()
+
+    def _wake_heartbeat(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.wake()

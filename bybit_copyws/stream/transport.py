@@ -1,0 +1,241 @@
+"""One link, from connecting to its end: the only importer of ``websocket``.
+
+``WebSocketApp`` does the RFC 6455 handshake, masks and sends. Its weak places are closed here: it
+is given a socket of our own (:mod:`.upgrade`), and its reading is done by our frame reader, which
+it calls as its ``dispatcher``. That it returned is the one truth about the end; its callbacks
+differ by version and are not relied on. Must not know topics or JSON.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Callable
+
+import websocket
+
+from bybit_copyws.errors import ConnectFailed, ConnectionLost, StreamError
+from bybit_copyws.policy.liveness import LinkStatus
+from bybit_copyws.stream.connector import Connector, Endpoint
+from bybit_copyws.stream.link import Link
+from bybit_copyws.stream.upgrade import UpgradeSocket
+from bybit_copyws.wire.frames import (
+    Close,
+    Failure,
+    FrameReader,
+    Item,
+    Ping,
+    close_payload,
+)
+from bybit_copyws.wire.handshake import HandshakeRefused
+
+_RECEIVE_SIZE = 65_536
+_NORMAL = 1000
+
+ItemsCallback = Callable[[list[Item]], None]
+
+
+class Transport:
+    """Carries text to and from one endpoint, once.
+
+    Args:
+        endpoint: where to.
+        open_timeout: seconds for name look-up, TCP, TLS and the WebSocket handshake together.
+        max_message_size: bytes; a longer message ends the link with code 1009.
+        context: TLS settings, or ``None`` for Python's defaults.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        open_timeout: float,
+        max_message_size: int,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._open_timeout = open_timeout
+        self._context = context
+        self._reader = FrameReader(max_message_size=max_message_size)
+        self._stopped = threading.Event()
+        self._link: Link | None = None
+        self._app: websocket.WebSocketApp | None = None
+        self._upgrade: UpgradeSocket | None = None
+        self._on_open: Callable[[], None] | None = None
+        self._on_items: ItemsCallback | None = None
+        self._error: StreamError | None = None
+        self._crash: BaseException | None = None
+        self._open = False  # the handshake is done: frames may be sent
+        self._frame_since: float | None = None
+        self._owed_pong: bytes | None = None
+
+    # The run thread
+
+    def run(self, on_open: Callable[[], None], on_items: ItemsCallback) -> StreamError:
+        """Connect, read until the end, and return why it ended. Blocks.
+
+        Args:
+            on_open: called once, when text may be sent.
+            on_items: called with whole messages (``bytes``) and control frames, in order; the
+                latter go back to :meth:`control`.
+        """
+        deadline = time.monotonic() + self._open_timeout
+        try:
+            sock = Connector(self._endpoint, deadline, self._stopped, self._context).open()
+        except ConnectFailed as error:
+            return error
+        self._link = Link(sock)
+        self._on_open, self._on_items = on_open, on_items
+        try:
+            if not self._stopped.is_set():
+                self._run_app(self._link, deadline)
+        finally:
+            self._stopped.set()
+            self._link.close()
+        if self._crash is not None:
+            raise self._crash
+        return self._error or ConnectionLost("ended by this client")
+
+    def _run_app(self, link: Link, deadline: float) -> None:
+        self._upgrade = UpgradeSocket(link, deadline)
+        self._app = websocket.WebSocketApp(
+            self._endpoint.url,
+            socket=self._upgrade,  # type: ignore[arg-type] # only what websocket-client uses of one
+            on_error=self._app_failed,
+        )
+        self._app.run_forever(dispatcher=self, skip_utf8_validation=True)
+        self._app.keep_running = False
+
+    def _app_failed(self, _: object, error: object) -> None:
+        """Take what websocket-client could not get over: only the handshake can fail in it."""
+        status = retry_after = None
+        if isinstance(error, HandshakeRefused):
+            status, retry_after = error.status, error.retry_after
+        reason = str(error) if error else type(error).__name__
+        self._end_with(
+            ConnectFailed(self._endpoint.name, reason, status=status, retry_after=retry_after)
+        )
+
+    def read(self, *_: object) -> None:
+        """Read until the link ends; called by websocket-client when the handshake is done."""
+        try:
+            self._read()
+        except OSError as error:
+            self._end_with(ConnectionLost(f"the connection broke ({error})"))
+        except BaseException as error:  # noqa: BLE001 (must not reach websocket-client's handlers)
+            self._crash = error
+
+    def _read(self) -> None:
+        link, upgrade, on_items = self._link, self._upgrade, self._on_items
+        if link is None or upgrade is None or on_items is None or self._on_open is None:
+            return
+        self._open = True
+        self._on_open()
+        reader = self._reader
+        feed, receive = reader.feed, link.receive
+        buffer = bytearray(_RECEIVE_SIZE)
+        view = memoryview(buffer)
+        items = feed(upgrade.surplus)
+        while True:
+            if items:
+                on_items(items)
+            if reader.over:
+                return
+            if not reader.mid_frame:
+                self._frame_since = None
+            elif items or self._frame_since is None:
+                self._frame_since = time.monotonic()
+            size = receive(buffer)
+            if not size:
+                self._end_with(ConnectionLost("the connection was cut without a close frame"))
+                return
+            items = feed(view[:size])
+
+    # What websocket-client asks of a dispatcher
+
+    def signal(self, *_: object) -> None:
+        """Change nothing: signals are the user's."""
+
+    def abort(self, *_: object) -> None:
+        """Change nothing: it would be called on a signal."""
+
+    def timeout(self, *_: object) -> None:
+        """Change nothing: it would be called for protocol pings, which are not used."""
+
+    def buffwrite(self, sock: UpgradeSocket, data: bytes | str, *_: object) -> None:
+        """Send for websocket-client (1.9 and newer)."""
+        sock.send(data.encode() if isinstance(data, str) else data)
+
+    # Control frames, in the run thread
+
+    def control(self, item: Item) -> None:
+        """Answer what is not a message."""
+        if isinstance(item, Ping):
+            self._answer(item.payload)
+        elif isinstance(item, Close):
+            self._send(close_payload(item.code), websocket.ABNF.OPCODE_CLOSE)
+            text = f": {item.reason}" if item.reason else ""
+            self._end_with(
+                ConnectionLost(f"the exchange closed the connection{text}", code=item.code)
+            )
+        elif isinstance(item, Failure):
+            self._send(close_payload(item.code, item.reason), websocket.ABNF.OPCODE_CLOSE)
+            self._end_with(ConnectionLost(f"protocol error: {item.reason}", code=item.code))
+
+    def _answer(self, payload: bytes) -> None:
+        """Send a pong, or only the last one owed if the server does not read (RFC 6455 5.5.3)."""
+        if self._link is not None and self._link.blocked_since is not None:
+            self._owed_pong = payload
+        else:
+            self._send(payload, websocket.ABNF.OPCODE_PONG)
+
+    # From any thread
+
+    def send(self, text: str) -> None:
+        """Send a text message, or keep it until the socket takes it. Never blocks."""
+        self._send(text, websocket.ABNF.OPCODE_TEXT)
+
+    def flush(self) -> None:
+        """Try again to send what was kept. Never blocks."""
+        link = self._link
+        if link is None:
+            return
+        link.flush()
+        owed = self._owed_pong
+        if owed is not None and link.blocked_since is None:
+            self._owed_pong = None
+            self._send(owed, websocket.ABNF.OPCODE_PONG)
+
+    def status(self) -> LinkStatus:
+        """Return what the watchdog must know."""
+        link = self._link
+        if link is None:
+            return LinkStatus(idle=False)
+        return LinkStatus(link.idle, self._frame_since, link.blocked_since)
+
+    def close(self) -> None:
+        """Ask the server to close (RFC 6455 section 7.1.2); the run thread reads its answer."""
+        if not self._open:
+            self.end()
+        else:
+            self._send(close_payload(_NORMAL), websocket.ABNF.OPCODE_CLOSE)
+
+    def end(self) -> None:
+        """End the link at once, whatever it is doing."""
+        self._stopped.set()
+        if self._link is not None:
+            self._link.shutdown()
+
+    def _send(self, payload: str | bytes, opcode: int) -> None:
+        app = self._app
+        if app is None or not self._open or self._stopped.is_set():
+            return
+        try:
+            app.send(payload, opcode)
+        except websocket.WebSocketException:
+            return  # the link has just ended; the run thread reports why
+
+    def _end_with(self, error: StreamError) -> None:
+        if self._error is None:
+            self._error = error
