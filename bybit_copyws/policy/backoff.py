@@ -30,7 +30,7 @@ class Backoff:
 
     def __post_init__(self) -> None:
         """Refuse values that would make a storm or no retry at all."""
-        if not 0 < self.base <= self.cap or self.good_after < 0:
+        if not 0 < self.base <= self.cap or not self.good_after >= 0:
             raise ConfigurationError(
                 f"backoff needs 0 < base <= cap and good_after >= 0, not base={self.base}, "
                 f"cap={self.cap}, good_after={self.good_after}"

@@ -27,7 +27,7 @@ class ConnectionBudget:
     """
 
     def __init__(self, limit: int = 100, seconds: float = 300.0) -> None:
-        if limit < 1 or seconds <= 0:
+        if limit < 1 or not seconds > 0:
             raise ConfigurationError(
                 f"a connection budget needs limit >= 1 and seconds > 0, not {limit} and {seconds}"
             )

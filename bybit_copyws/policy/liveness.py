@@ -66,7 +66,7 @@ class Pings:
     def overdue(self, now: float) -> bool:
         """Return whether the answer is missing for too long."""
         since = self._unanswered_since
-        return since is not None and now - since >= self.timeout
+        return since is not None and now >= since + self.timeout
 
     def deadline(self) -> float | None:
         """Return when to look next, in monotonic seconds."""
@@ -88,7 +88,7 @@ class Suspicion:
             return False
         if self._since is None:
             self._since = now
-        return now - self._since >= GRACE
+        return now >= self._since + GRACE
 
     def deadline(self) -> float | None:
         """Return when to look again, in monotonic seconds; ``None`` without suspicion."""

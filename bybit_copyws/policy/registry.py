@@ -88,10 +88,14 @@ class _Record:
         """Close the handlers that were leaving; return their names."""
         names = self.names(self.leaving)
         for handler in self.leaving:
-            handler.state = SubscriptionState.CLOSED
-            handler.ret_msg = ret_msg
+            _close(handler, ret_msg)
         self.leaving.clear()
         return names
+
+
+def _close(handler: Handler, ret_msg: str | None = None) -> None:
+    handler.state = SubscriptionState.CLOSED
+    handler.ret_msg = ret_msg
 
 
 class Plan(NamedTuple):
@@ -150,9 +154,10 @@ class Registry:
                 continue
             handler.active = False
             record.handlers.remove(handler)
-            record.leaving.append(handler)
             if record.handlers or record.status in (_Status.ABSENT, _Status.REJECTED):
-                record.release()
+                _close(handler)  # nothing is asked of the server for it
+            else:
+                record.leaving.append(handler)
             wires.append(wire)
             self._drop_if_unused(wire)
         self._reroute(wires)
@@ -191,13 +196,24 @@ class Registry:
     # What the exchange said
 
     def plan(self) -> Plan:
-        """Return what has to be asked now."""
+        """Return what has to be asked now.
+
+        What does not fit beside topics that the server has not given up yet waits for that.
+        """
+        held = [
+            wire
+            for wire, record in self._records.items()
+            if record.status not in (_Status.ABSENT, _Status.REJECTED)
+        ]
+        room = self._max_args_chars - args_size(held)
+        subscribe = []
+        for wire, record in self._records.items():
+            size = args_size((wire,))
+            if record.handlers and record.status is _Status.ABSENT and size <= room:
+                subscribe.append(wire)
+                room -= size
         return Plan(
-            tuple(
-                wire
-                for wire, record in self._records.items()
-                if record.handlers and record.status is _Status.ABSENT
-            ),
+            tuple(subscribe),
             tuple(
                 wire
                 for wire, record in self._records.items()

@@ -1,14 +1,15 @@
 """Which operation a reply belongs to.
 
-A reply is tied by ``req_id`` where it comes back, else by the topics that it quotes, else to the
-oldest operation of its kind: the exchange answers in order. Pure.
+A reply is tied by ``req_id`` where it comes back, else by the topics that it quotes, else (a
+refusal) by the topic that it names, else to the oldest operation of its kind: the exchange answers
+in order. Pure.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bybit_copyws.wire.replies import Ack
+from bybit_copyws.wire.replies import Ack, named_topic
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ class PendingRequests:
         if ack.req_id:
             return next((each for each in self._requests if each.req_id == ack.req_id), None)
         same_op = [each for each in self._requests if ack.op in ("", each.op)]
-        if ack.args is None:
-            return same_op[0] if same_op else None
-        wanted = sorted(ack.args)
-        return next((each for each in same_op if sorted(each.topics) == wanted), None)
+        if ack.args is not None:
+            wanted = sorted(ack.args)
+            return next((each for each in same_op if sorted(each.topics) == wanted), None)
+        named = None if ack.success else named_topic(ack.ret_msg)
+        naming = [each for each in same_op if named in each.topics]
+        return next(iter(naming or same_op), None)

@@ -8,6 +8,7 @@ gives, and ends the link when :attr:`Session.ending` is set.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ from bybit_copyws.events import (
 )
 from bybit_copyws.policy.backoff import Backoff
 from bybit_copyws.policy.instant import Instant
-from bybit_copyws.policy.liveness import LinkStatus, Pings, Suspicion
+from bybit_copyws.policy.liveness import GRACE, LinkStatus, Pings, Suspicion
 from bybit_copyws.policy.machine import Signal, next_state
 from bybit_copyws.policy.registry import Registry
 from bybit_copyws.policy.requests import PendingRequests, Request
@@ -56,6 +57,11 @@ from bybit_copyws.wire.replies import (
 )
 from bybit_copyws.wire.signing import Credentials
 from bybit_copyws.wire.topics import Scope
+
+MAX_RETRY_AFTER = 3600.0
+"""Seconds for which a server's ``Retry-After`` is obeyed at most; a ban lasts half an hour."""
+
+_LIVE = (State.AUTHENTICATING, State.ACTIVE)
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,9 @@ class Session:
         self._failures = 0  # links lost in a row without one that was good
         self._active_since: float | None = None
         self._login_retried = False
-        self._login_lost = False
+        self._login_missed: set[str] = set()  # topics refused for want of a login, not yet accepted
+        self._expires_ms = 0
+        self._looked = -math.inf
         self._budget_told = False
 
     # The life of a link
@@ -133,7 +141,12 @@ class Session:
         self._move(Signal.CONNECT, now, "a topic needs it" if self.reconnects < 0 else "retry")
 
     def opened(self, now: Instant) -> None:
-        """Note that the WebSocket handshake is done: log in, or subscribe at once."""
+        """Note that the WebSocket handshake is done: log in, or subscribe at once.
+
+        Does nothing if :meth:`close` came while the link was being opened.
+        """
+        if self.state is State.CLOSING:
+            return
         self.reconnects += 1
         self._pings.start(now.mono)
         if self._scope is Scope.PUBLIC or self._credentials is None:
@@ -162,7 +175,7 @@ class Session:
             return
         delay = backoff.delay(self._failures, headroom, self._rng)
         if isinstance(error, ConnectFailed) and error.retry_after is not None:
-            delay = max(delay, error.retry_after)
+            delay = max(delay, min(error.retry_after, MAX_RETRY_AFTER))
         self.retry_at = now.mono + delay
         self.registry.reset()
         self._move(Signal.LOST, now, f"{error}; next attempt in {delay:.1f} s")
@@ -180,6 +193,7 @@ class Session:
     def close(self, now: Instant) -> None:
         """Begin to close for good."""
         if self.state not in (State.CLOSING, State.CLOSED):
+            self._outgoing.clear()
             self._move(Signal.CLOSE, now, "closed by the user")
 
     def closed(self, now: Instant) -> None:
@@ -197,10 +211,12 @@ class Session:
     # What comes in
 
     def received(self, reply: Ack | Pong, now: Instant) -> None:
-        """Take a reply of the exchange."""
+        """Take a reply of the exchange; one that comes after the end began changes nothing."""
         if isinstance(reply, Pong):
             self._pings.answered()
             self.last_pong = now.wall
+            return
+        if self.state not in _LIVE:
             return
         request = self._pending.match(reply)
         if request is None:
@@ -225,15 +241,13 @@ class Session:
 
     def tick(self, now: Instant, link: LinkStatus) -> None:
         """Ping if it is time, and judge whether the link still lives."""
-        if self.state not in (State.AUTHENTICATING, State.ACTIVE):
+        if self.state not in _LIVE:
             return
-        if link.blocked_since is not None:
-            blocked = now.mono - link.blocked_since
-            if blocked >= self._settings.send_timeout:
-                self.end(
-                    ConnectionLost(f"the exchange takes nothing: a send hung for {blocked:.0f} s")
-                )
-                return
+        self._looked = now.mono
+        timeout = self._settings.send_timeout
+        if link.blocked_since is not None and now.mono >= link.blocked_since + timeout:
+            self.end(ConnectionLost(f"the exchange takes nothing: a send hung for {timeout:g} s"))
+            return
         overdue = self._overdue(now.mono, link)
         confirmed = self._suspicion.confirmed(overdue is not None and link.idle, now.mono)
         if confirmed and overdue is not None:
@@ -242,8 +256,12 @@ class Session:
             self._outgoing.append(PING_TEXT)
 
     def deadline(self, link: LinkStatus) -> float | None:
-        """Return when to tick next, in monotonic seconds; ``None`` if nothing is due."""
-        if self.state not in (State.AUTHENTICATING, State.ACTIVE):
+        """Return when to tick next, in monotonic seconds; ``None`` if nothing is due.
+
+        Never sooner than :data:`GRACE` after the last tick: what is overdue while the reader is
+        busy stays overdue, and must not make the caller spin.
+        """
+        if self.state not in _LIVE:
             return None
         waits = [self._suspicion.deadline(), self._pings.deadline()]
         oldest = self._pending.oldest()
@@ -253,7 +271,8 @@ class Session:
             waits.append(link.frame_since + self._settings.frame_timeout)
         if link.blocked_since is not None:
             waits.append(link.blocked_since + self._settings.send_timeout)
-        return min((wait for wait in waits if wait is not None), default=None)
+        soonest = min(wait for wait in waits if wait is not None)  # a live link has a next ping
+        return max(soonest, self._looked + GRACE)
 
     # What goes out
 
@@ -271,6 +290,9 @@ class Session:
 
     def _log_in(self, credentials: Credentials, now: Instant) -> None:
         expires_ms = int((now.wall + self._settings.auth_expires) * 1000)
+        if expires_ms == self._expires_ms:  # a signature is never used twice
+            expires_ms += 1
+        self._expires_ms = expires_ms
         self._pending.add(Request(AUTH, (), None, now.mono))
         self._outgoing.append(auth_request(credentials, expires_ms))
 
@@ -283,6 +305,7 @@ class Session:
             self._log_in(self._credentials, now)
         else:
             self.error = AuthenticationError(ack.ret_msg, explain(ack.ret_msg))
+            self._outgoing.clear()
             self.end(self.error)
             self._move(Signal.CLOSE, now, str(self.error))
 
@@ -306,7 +329,7 @@ class Session:
         failed = [topic for topic in request.topics if topic in ack.failed]
         passed = [topic for topic in request.topics if topic not in ack.failed]
         if request.op == SUBSCRIBE:
-            self._login_lost = False
+            self._login_missed.difference_update(passed)
             self._confirm(passed, now)
         else:
             self._give_up(passed, None, now)
@@ -315,15 +338,17 @@ class Session:
 
     def _refused(self, request: Request, ret_msg: str, now: Instant) -> None:
         """Find out which topic of a refused frame is at fault; the others are asked again."""
-        if lacks_login(ret_msg) and self._scope is Scope.PRIVATE and not self._login_lost:
-            # Right after a login this means that the server forgot it: a fresh link cures that.
-            # If it says so again, the key lacks the permission, and the topics are at fault.
-            self._login_lost = True
-            self.end(ConnectionLost(f"the exchange says {ret_msg!r} after a successful login"))
-            return
         named = named_topic(ret_msg)
         if named not in request.topics:
             named = request.topics[0] if len(request.topics) == 1 else None
+        if lacks_login(ret_msg) and self._scope is Scope.PRIVATE:
+            # After a login this means that the server forgot it: a fresh link cures that. If it
+            # says so again of the same topics, the key lacks the permission: they are at fault.
+            suspects = set(request.topics) if named is None else {named}
+            if suspects.isdisjoint(self._login_missed):
+                self._login_missed |= suspects
+                self.end(ConnectionLost(f"the exchange says {ret_msg!r} after a successful login"))
+                return
         if named is None:
             middle = len(request.topics) // 2
             self._ask_again(request.op, request.topics[:middle], now)
@@ -373,12 +398,12 @@ class Session:
         if self._pings.overdue(now):
             return HeartbeatTimeout(settings.pong_timeout)
         oldest = self._pending.oldest()
-        if oldest is not None and now - oldest.sent >= settings.reply_timeout:
+        if oldest is not None and now >= oldest.sent + settings.reply_timeout:
             return ConnectionLost(
-                f"no reply to {oldest.op} {' '.join(oldest.topics[:3])} within "
+                f"no reply to {' '.join((oldest.op, *oldest.topics[:3]))} within "
                 f"{settings.reply_timeout:g} s"
             )
-        if link.frame_since is not None and now - link.frame_since >= settings.frame_timeout:
+        if link.frame_since is not None and now >= link.frame_since + settings.frame_timeout:
             return ConnectionLost(
                 f"a message stopped in the middle for {settings.frame_timeout:g} s"
             )

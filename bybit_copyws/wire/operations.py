@@ -18,6 +18,15 @@ PING_TEXT = '{"op":"ping"}'
 """The application ping, the same on every socket (Bybit: "How to Send the Heartbeat Packet")."""
 
 
+class _Redacted(str):
+    """Text that can be sent but does not show in a ``repr``, as of a traceback's variables."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'<auth request>'"
+
+
 def auth_request(credentials: Credentials, expires_ms: int) -> str:
     """Return the ``auth`` operation, signed for one use.
 
@@ -26,7 +35,7 @@ def auth_request(credentials: Credentials, expires_ms: int) -> str:
         expires_ms: exchange time until which the server may accept it, in milliseconds.
     """
     signature = credentials.sign(auth_text(expires_ms))
-    return _encode({"op": AUTH, "args": [credentials.api_key, expires_ms, signature]})
+    return _Redacted(_encode({"op": AUTH, "args": [credentials.api_key, expires_ms, signature]}))
 
 
 def topic_request(op: str, topics: Sequence[str], req_id: str | None) -> str:

@@ -102,12 +102,12 @@ def _check_url(url: str, schemes: tuple[str, ...]) -> SplitResult:
         raise ConfigurationError(f"{_shown(url)} is no URL") from None
     if parts.scheme not in schemes or not parts.hostname or port == 0:
         raise ConfigurationError(f"{_shown(url)} must look like {schemes[0]}://host[:port][/path]")
-    if "@" in parts.netloc or parts.query or parts.fragment:
+    if "@" in parts.netloc or "?" in url or "#" in url:
         raise ConfigurationError(
             f"the URL of {parts.hostname!r} must have no user info, query or fragment: keys given "
             "there end up in logs"
         )
-    if not url.isascii() or not url.isprintable() or " " in url:
+    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         raise ConfigurationError(
             f"the URL of {parts.hostname!r} has characters that no URL has; write an "
             "internationalised name in its xn-- form"
@@ -237,9 +237,12 @@ def find_environment(profile: Profile, environment: str | Environment) -> Enviro
     """
     if isinstance(environment, Environment):
         return environment
-    found = profile.environments.get(environment) if isinstance(environment, str) else None
-    if found is not None:
-        return found
+    if not isinstance(environment, str):
+        raise ConfigurationError(
+            f"an environment is a name or an Environment(...), not {type(environment).__name__}"
+        )
+    if environment in profile.environments:
+        return profile.environments[environment]
     others = [other.name for other in PROFILES.values() if environment in other.environments]
     hint = (
         f"it exists only with profile {others[0]!r}"

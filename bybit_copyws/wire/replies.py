@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bybit_copyws.wire.operations import AUTH, PING
+from bybit_copyws.wire.operations import AUTH, PING, SUBSCRIBE, UNSUBSCRIBE
 
 _TEXT_LIMIT = 300
+_UNDECODED = "Failed to decode"
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,12 @@ def read_reply(reply: Mapping[str, Any]) -> Ack | Pong | None:
     request = reply.get("request")
     quoted: Mapping[str, Any] = request if isinstance(request, Mapping) else {}
     op = _text(reply.get("op")) or _text(quoted.get("op"))
-    ret_msg = _text(reply.get("ret_msg", reply.get("retMsg")))
-    if op == "pong" or (op in (PING, "") and ret_msg == "pong") or _is_old_pong(reply):
-        return Pong()
+    ret_msg = _ret_msg(reply)
     success = _success(reply)
+    if op == "pong" or (op == PING and success) or (op in (PING, "") and ret_msg == "pong"):
+        return Pong()
     if success is None:
-        return None
+        return Pong() if "pong" in reply else None
     if not op:
         op = _OPS_OF_TYPES.get(_text(reply.get("type")), "")
     return Ack(
@@ -66,7 +67,7 @@ def read_reply(reply: Mapping[str, Any]) -> Ack | Pong | None:
         success=success,
         ret_msg=ret_msg,
         req_id=_text(reply.get("req_id", reply.get("reqId"))),
-        args=None if op == AUTH else _topics(quoted.get("args")),
+        args=_words(quoted.get("args")) if _quotes_topics(op, quoted) else None,
         failed=_failed(reply.get("data")),
     )
 
@@ -75,8 +76,18 @@ def read_reply(reply: Mapping[str, Any]) -> Ack | Pong | None:
 _OPS_OF_TYPES = {"AUTH_RESP": AUTH}
 
 
-def _is_old_pong(reply: Mapping[str, Any]) -> bool:
-    return "pong" in reply and "success" not in reply
+def _quotes_topics(op: str, quoted: Mapping[str, Any]) -> bool:
+    """Return whether quoted ``args`` are topics: no other operation's are looked at."""
+    return op in (SUBSCRIBE, UNSUBSCRIBE) and quoted.get("op") in (None, op)
+
+
+def _ret_msg(reply: Mapping[str, Any]) -> str:
+    for key in ("ret_msg", "retMsg", "desc"):
+        if key in reply:
+            # What could not be decoded is quoted after a bar: it may be our own login.
+            text = _text(reply[key])
+            return text.partition("|")[0].rstrip() if _UNDECODED in text else text
+    return ""
 
 
 def _success(reply: Mapping[str, Any]) -> bool | None:
@@ -84,7 +95,7 @@ def _success(reply: Mapping[str, Any]) -> bool | None:
     value = reply.get("success")
     if value is None:
         code = reply.get("retCode", reply.get("code"))
-        return None if code is None else str(code) == "0"
+        return None if code is None else _word(code) == "0"
     return value is True or value == 1 or (isinstance(value, str) and value.lower() == "true")
 
 
@@ -92,13 +103,17 @@ def _text(value: object) -> str:
     return value[:_TEXT_LIMIT] if isinstance(value, str) else ""
 
 
-def _topics(args: object) -> tuple[str, ...] | None:
-    return tuple(map(str, args)) if isinstance(args, list) else None
+def _word(value: object) -> str:
+    """Return a string or a number as text: servers send either for the other."""
+    return str(value) if type(value) is int else _text(value)
+
+
+def _words(values: object) -> tuple[str, ...] | None:
+    return tuple(map(_word, values)) if isinstance(values, list) else None
 
 
 def _failed(data: object) -> tuple[str, ...]:
-    topics = data.get("failTopics") if isinstance(data, Mapping) else None
-    return tuple(map(str, topics)) if isinstance(topics, list) else ()
+    return (_words(data.get("failTopics")) if isinstance(data, Mapping) else None) or ()
 
 
 # Refusals name the first topic at fault as "...,topic:NAME" or "... :[NAME]".

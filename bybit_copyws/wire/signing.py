@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from base64 import b64encode
 from collections.abc import Callable
 from typing import NoReturn
@@ -15,6 +16,7 @@ from typing import NoReturn
 from bybit_copyws.errors import ConfigurationError
 
 _PEM_MARK = "-----BEGIN"
+_PLAIN = re.compile(r"[!-~]+")
 
 
 class Credentials:
@@ -32,18 +34,14 @@ class Credentials:
     __slots__ = ("_sign", "api_key")
 
     def __init__(self, api_key: str, api_secret: str) -> None:
-        for name, value in (("api_key", api_key), ("api_secret", api_secret)):
-            if not isinstance(value, str) or not value.strip():
-                raise ConfigurationError(
-                    f"{name} is empty or not a string: private topics need both api_key and "
-                    "api_secret"
-                )
-        if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
-            raise ConfigurationError(
-                "api_key has characters that no key has (a space or line break from copying?)"
-            )
+        problem = _problem("api_key", api_key) or _problem("api_secret", api_secret)
+        signer = problem or _signer(api_secret)
+        if isinstance(signer, str):
+            # A traceback may be shown with the local variables of its frames.
+            del api_key, api_secret
+            raise ConfigurationError(signer)
         self.api_key = api_key
-        self._sign = _rsa_signer(api_secret) if _PEM_MARK in api_secret else _hmac(api_secret)
+        self._sign = signer
 
     def sign(self, text: str) -> str:
         """Return the signature of ``text``: hex for an HMAC key, base64 for an RSA key."""
@@ -61,30 +59,48 @@ def auth_text(expires_ms: int) -> str:
     return f"GET/realtime{expires_ms}"
 
 
-def _hmac(api_secret: str) -> Callable[[str], str]:
-    # The secret lives in the closure alone, so that no attribute or vars() shows it.
-    secret = api_secret.encode()
-    return lambda text: hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
+# No function below raises while the secret is in one of its variables: they return what is wrong.
 
 
-def _rsa_signer(pem: str) -> Callable[[str], str]:
-    """Return a PKCS#1 v1.5 signer over SHA-256 for a private key in PEM."""
+def _problem(name: str, value: object) -> str:
+    """Return what is wrong with a key or secret, if anything."""
+    if not isinstance(value, str) or not value.strip():
+        return f"{name} is empty or not a string: private topics need both api_key and api_secret"
+    pem = name == "api_secret" and _PEM_MARK in value
+    if not pem and not _PLAIN.fullmatch(value):
+        return f"{name} has characters that no key has (a space or line break from copying?)"
+    return ""
+
+
+def _signer(api_secret: str) -> Callable[[str], str] | str:
+    """Return what signs with a secret, or what is wrong with the secret."""
+    if _PEM_MARK in api_secret:
+        return _rsa_signer(api_secret)
+    # The closure holds the keyed hash, from which the secret cannot be read back.
+    keyed = hmac.new(api_secret.encode(), digestmod=hashlib.sha256)
+
+    def sign(text: str) -> str:
+        mac = keyed.copy()
+        mac.update(text.encode())
+        return mac.hexdigest()
+
+    return sign
+
+
+def _rsa_signer(pem: str) -> Callable[[str], str] | str:
+    """Return a PKCS#1 v1.5 signer over SHA-256 for a private key in PEM, or what is wrong."""
     try:
+        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
         from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
         from cryptography.hazmat.primitives.asymmetric import padding, rsa  # noqa: PLC0415
     except ImportError:
-        raise ConfigurationError(
-            "api_secret is an RSA key, which needs the extra: pip install 'bybit_copyws[rsa]'"
-        ) from None
+        return "api_secret is an RSA key, which needs the extra: pip install 'bybit_copyws[rsa]'"
     try:
         key = serialization.load_pem_private_key(pem.encode(), password=None)
-    except (ValueError, TypeError):
-        # Not chained: the cause may quote the text.
-        raise ConfigurationError(
-            "api_secret looks like a PEM key but is not an unencrypted RSA private key"
-        ) from None
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return "api_secret looks like a PEM key but is not an unencrypted RSA private key"
     if not isinstance(key, rsa.RSAPrivateKey):
-        raise ConfigurationError("api_secret is a PEM key of another kind; Bybit takes RSA")
+        return "api_secret is a PEM key of another kind; Bybit takes RSA"
 
     def sign(text: str) -> str:
         signature = key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())

@@ -121,13 +121,18 @@ class TopicTable:
 
     def _unknown(self, name: str, channel: str) -> str:
         if channel in self.foreign:
-            right = ".".join((self.foreign[channel], *name.split(".")[1:]))
+            here, parts = self.foreign[channel], name.split(".")[1:]
+            if (here, len(parts)) not in self._rows:
+                parts = []  # such as a category, which this profile does not know
             return (
                 f"topic {name!r} belongs to the other API generation; in this profile it is "
-                f"called {right!r}"
+                f"called {'.'.join((here, *parts))!r}"
             )
         known = sorted({*self._channels, *self.aliases})
-        close = difflib.get_close_matches(channel, known, n=1)
+        lower = {each.lower(): each for each in known}
+        close = [
+            lower[each] for each in difflib.get_close_matches(channel.lower(), list(lower), n=1)
+        ]
         hint = f"did you mean {close[0]!r}?" if close else "known are " + ", ".join(known)
         return f"topic {name!r}: there is no channel {channel!r}; {hint}"
 
@@ -153,7 +158,7 @@ def _check_text(name: str) -> None:
 
 
 def _check_symbol(name: str, value: str) -> None:
-    if _SYMBOL.fullmatch(value.upper()) and not value.isupper() and not value.isdigit():
+    if value != value.upper() and _SYMBOL.fullmatch(value.upper()):
         raise ConfigurationError(f"topic {name!r}: symbols are upper case, write {value.upper()!r}")
     if not _SYMBOL.fullmatch(value):
         raise ConfigurationError(f"topic {name!r}: {value!r} is no symbol such as 'BTCUSDT'")
