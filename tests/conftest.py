@@ -1,0 +1,57 @@
+"""Fixtures of all tests: nothing may be left behind."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+_DESCRIPTORS = Path("/proc/self/fd")
+
+
+def eventually(predicate: Callable[[], bool], deadline: float = 5.0) -> bool:
+    """Wait until something is true; return whether it became so within ``deadline`` seconds."""
+    end = time.monotonic() + deadline
+    while not predicate():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+def _threads() -> set[threading.Thread]:
+    ours = "bybit-copyws"
+    return {thread for thread in threading.enumerate() if thread.name.startswith(ours)}
+
+
+def _sockets() -> int:
+    """Count the open sockets of the process, where the system shows them."""
+    if not _DESCRIPTORS.exists():
+        return 0
+    count = 0
+    for link in _DESCRIPTORS.iterdir():
+        try:
+            count += str(link.readlink()).startswith("socket:")
+        except OSError:
+            continue
+    return count
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """Fail a test that leaves a thread or a socket of ours behind."""
+    threads, sockets = _threads(), _sockets()
+    yield
+    assert eventually(lambda: _threads() <= threads), f"left running: {_threads() - threads}"
+    if _sockets() > sockets:
+        gc.collect()
+        assert eventually(lambda: _sockets() <= sockets), "a socket was left open"
+
+
+@pytest.fixture(name="eventually")
+def _eventually() -> Callable[..., bool]:
+    return eventually
