@@ -287,12 +287,11 @@ class CopyTradingClient:
         me = threading.get_ident()
         self._closers.add(me)
         try:
-            threads = [thread for stream in self._streams.values() for thread in stream.threads]
             # A little of the time is kept for ending by force what did not end in good order.
-            self._join(threads, deadline - min(0.2, timeout / 4))
+            self._join(deadline - min(0.2, timeout / 4))
             for stream in self._streams.values():
                 stream.end()
-            self._join(threads, deadline)
+            self._join(deadline)
             self._notifier.close(max(0.0, deadline - time.monotonic()))
         finally:
             self._closers.discard(me)
@@ -306,12 +305,16 @@ class CopyTradingClient:
         self._done.set()
         self._tell_change()
 
-    def _join(self, threads: Iterable[threading.Thread], deadline: float) -> None:
-        for thread in threads:
-            # Two callbacks that close at the same time must not wait for each other.
-            if thread.ident in self._closers:
-                continue
-            thread.join(max(0.0, deadline - time.monotonic()))
+    def _join(self, deadline: float) -> None:
+        for stream in self._streams.values():
+            for thread in stream.threads:
+                # A connection whose callback is closing ends after that callback: neither may it
+                # wait for itself, nor two callbacks that close at the same time for each other.
+                while thread.is_alive() and not self._closers & stream.thread_ids:
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        return
+                    thread.join(min(left, 0.05))
 
     def run_forever(self) -> None:
         """Start, and block until the client is closed. Ctrl-C closes it cleanly.

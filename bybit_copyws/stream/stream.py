@@ -185,6 +185,11 @@ class Stream:
         return [owner.thread for owner in owners if owner is not None]
 
     @property
+    def thread_ids(self) -> set[int | None]:
+        """What :func:`threading.get_ident` gives in its threads."""
+        return {thread.ident for thread in self.threads}
+
+    @property
     def error(self) -> AuthenticationError | None:
         """The terminal error, if there is one."""
         return self._session.error
@@ -193,11 +198,6 @@ class Stream:
     def state(self) -> State:
         """Where the connection is."""
         return self._session.state
-
-    @property
-    def in_callback(self) -> bool:
-        """Whether a callback is running."""
-        return self._dispatcher.running is not None
 
     def unsettled(self) -> tuple[list[str], list[Handler]]:
         """Return the wanted topics that are not confirmed, and the handlers that were refused."""
