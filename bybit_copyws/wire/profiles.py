@@ -12,8 +12,18 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from urllib.parse import SplitResult, urlsplit
 
-from bybit_copyws import models
 from bybit_copyws.errors import ConfigurationError
+from bybit_copyws.models import (
+    parse_book,
+    parse_executions,
+    parse_klines,
+    parse_liquidations,
+    parse_orders,
+    parse_positions,
+    parse_ticker,
+    parse_trades,
+    parse_wallet,
+)
 from bybit_copyws.wire.dialects import (
     ACKS_NAME_OP,
     ACKS_QUOTE_REQUEST,
@@ -143,10 +153,10 @@ def _by_name(*environments: Environment) -> Mapping[str, Environment]:
 _PUBLIC, _PRIVATE = Scope.PUBLIC, Scope.PRIVATE
 
 _MARKET = (
-    TopicSpec("orderbook", _PUBLIC, ("depth", "symbol"), models.parse_book),
-    TopicSpec("publicTrade", _PUBLIC, ("symbol",), models.parse_trades),
-    TopicSpec("tickers", _PUBLIC, ("symbol",), models.parse_ticker),
-    TopicSpec("kline", _PUBLIC, ("interval", "symbol"), models.parse_klines),
+    TopicSpec("orderbook", _PUBLIC, ("depth", "symbol"), parse_book),
+    TopicSpec("publicTrade", _PUBLIC, ("symbol",), parse_trades),
+    TopicSpec("tickers", _PUBLIC, ("symbol",), parse_ticker),
+    TopicSpec("kline", _PUBLIC, ("interval", "symbol"), parse_klines),
 )
 
 COPY_TRADING_V3 = Profile(
@@ -156,11 +166,11 @@ COPY_TRADING_V3 = Profile(
     topics=TopicTable(
         (
             *_MARKET,
-            TopicSpec("liquidation", _PUBLIC, ("symbol",), models.parse_liquidations),
-            TopicSpec("copyTradePosition", _PRIVATE, (), models.parse_positions),
-            TopicSpec("copyTradeOrder", _PRIVATE, (), models.parse_orders),
-            TopicSpec("copyTradeExecution", _PRIVATE, (), models.parse_executions),
-            TopicSpec("copyTradeWallet", _PRIVATE, (), models.parse_wallet),
+            TopicSpec("liquidation", _PUBLIC, ("symbol",), parse_liquidations),
+            TopicSpec("copyTradePosition", _PRIVATE, (), parse_positions),
+            TopicSpec("copyTradeOrder", _PRIVATE, (), parse_orders),
+            TopicSpec("copyTradeExecution", _PRIVATE, (), parse_executions),
+            TopicSpec("copyTradeWallet", _PRIVATE, (), parse_wallet),
         ),
         foreign={
             "allLiquidation": "liquidation",
@@ -183,15 +193,15 @@ V5 = Profile(
     topics=TopicTable(
         (
             *_MARKET,
-            TopicSpec("allLiquidation", _PUBLIC, ("symbol",), models.parse_liquidations),
-            TopicSpec("position", _PRIVATE, (), models.parse_positions),
-            TopicSpec("position", _PRIVATE, ("category",), models.parse_positions),
-            TopicSpec("order", _PRIVATE, (), models.parse_orders),
-            TopicSpec("order", _PRIVATE, ("category",), models.parse_orders),
-            TopicSpec("execution", _PRIVATE, (), models.parse_executions),
-            TopicSpec("execution", _PRIVATE, ("variant",), models.parse_executions),
-            TopicSpec("execution", _PRIVATE, ("fast", "category"), models.parse_executions),
-            TopicSpec("wallet", _PRIVATE, (), models.parse_wallet),
+            TopicSpec("allLiquidation", _PUBLIC, ("symbol",), parse_liquidations),
+            TopicSpec("position", _PRIVATE, (), parse_positions),
+            TopicSpec("position", _PRIVATE, ("category",), parse_positions),
+            TopicSpec("order", _PRIVATE, (), parse_orders),
+            TopicSpec("order", _PRIVATE, ("category",), parse_orders),
+            TopicSpec("execution", _PRIVATE, (), parse_executions),
+            TopicSpec("execution", _PRIVATE, ("variant",), parse_executions),
+            TopicSpec("execution", _PRIVATE, ("fast", "category"), parse_executions),
+            TopicSpec("wallet", _PRIVATE, (), parse_wallet),
         ),
         aliases={
             "copyTradePosition": "position",

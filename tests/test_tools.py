@@ -1,0 +1,96 @@
+"""The command line, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from bybit_copyws.sandbox import Sandbox
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-m", "bybit_copyws", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=45,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize("profile", ["v3", "v5"])
+def test_the_demo_shows_a_cut_and_the_recovery(profile: str) -> None:
+    done = run("demo", "--seconds", "6", "--profile", profile)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not done.stderr
+    assert "cutting both connections" in done.stdout
+    assert "every topic delivers again" in done.stdout
+
+
+def test_tail_prints_json_lines_up_to_a_count() -> None:
+    with Sandbox() as exchange:
+        done = run("tail", "tickers.BTCUSDT", "--url", exchange.url, "--json", "--count", "3")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["topic"] for line in lines] == ["tickers.BTCUSDT"] * 3
+    assert "confirmed tickers.BTCUSDT" in done.stderr
+
+
+def test_tail_names_a_refused_topic() -> None:
+    with Sandbox() as exchange:
+        done = run("tail", "tickers.NONEUSDT", "--url", exchange.url, "--seconds", "10")
+    assert done.returncode == 1
+    assert "handler not found" in done.stderr
+
+
+def test_tail_names_a_refused_key_and_shows_no_secret() -> None:
+    with Sandbox() as exchange:
+        keys = {"BYBIT_API_KEY": "CanaryKey", "BYBIT_API_SECRET": "CanarySecret"}
+        done = run("tail", "copyTradeOrder", "--url", exchange.url, "--seconds", "10", **keys)
+    assert done.returncode == 1
+    assert "refused the authentication" in done.stderr
+    assert "Canary" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("tail", "nonsense"), ("tail",), (), ("tail", "order")])
+def test_a_call_that_cannot_work_has_status_2(arguments: tuple[str, ...]) -> None:
+    assert run(*arguments).returncode == 2
+
+
+def test_a_closed_pipe_is_no_traceback() -> None:
+    with Sandbox() as exchange:
+        command = f"{sys.executable} -m bybit_copyws tail tickers.BTCUSDT --url {exchange.url}"
+        done = subprocess.run(
+            f"{command} | head -n 1",
+            shell=True,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert "Traceback" not in done.stderr
+    assert done.stdout.count("\n") == 1
+
+
+def test_the_sandbox_says_how_to_connect_and_ends_on_ctrl_c() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bybit_copyws", "sandbox", "--symbols", "BTCUSDT"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    text = ""
+    while "Ctrl-C" not in text:
+        line = process.stdout.readline()
+        assert line
+        text += line
+    process.send_signal(signal.SIGINT)
+    assert process.wait(5) == 0
+    process.stdout.close()
+    assert "bybit-copyws tail" in text
