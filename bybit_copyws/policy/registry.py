@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from bybit_copyws.errors import ConfigurationError
 from bybit_copyws.events import SubscriptionState
 from bybit_copyws.messages import MessageCallback
-from bybit_copyws.wire.operations import args_size
+from bybit_copyws.wire.operations import SUBSCRIBE, args_size
 from bybit_copyws.wire.topics import Topic
 
 
@@ -221,12 +221,11 @@ class Registry:
             ),
         )
 
-    def asked(self, plan: Plan) -> None:
-        """Note that the plan's operations are about to leave."""
-        for wire in plan.subscribe:
-            self._records[wire].status = _Status.SUBSCRIBING
-        for wire in plan.unsubscribe:
-            self._records[wire].status = _Status.UNSUBSCRIBING
+    def asking(self, op: str, wires: Iterable[str]) -> None:
+        """Note that an operation for planned topics is about to leave."""
+        status = _Status.SUBSCRIBING if op == SUBSCRIBE else _Status.UNSUBSCRIBING
+        for wire in wires:
+            self._records[wire].status = status
 
     def postponed(self, wires: Iterable[str]) -> tuple[str, ...]:
         """Return those of some refused topics that are still wanted; the others become absent."""

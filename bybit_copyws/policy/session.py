@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +36,7 @@ from bybit_copyws.policy.backoff import Backoff
 from bybit_copyws.policy.instant import Instant
 from bybit_copyws.policy.liveness import GRACE, LinkStatus, Pings, Suspicion
 from bybit_copyws.policy.machine import Signal, next_state
-from bybit_copyws.policy.registry import Registry
+from bybit_copyws.policy.registry import Plan, Registry
 from bybit_copyws.policy.requests import PendingRequests, Request
 from bybit_copyws.wire.operations import (
     AUTH,
@@ -121,6 +122,8 @@ class Session:
         self._pings = Pings(settings.ping_interval, settings.pong_timeout)
         self._suspicion = Suspicion()
         self._pending = PendingRequests()
+        self._suspects: deque[tuple[str, tuple[str, ...]]] = deque()  # of refused frames
+        self._replies_are_tied = False
         self._outgoing: list[str] = []
         self._events: list[Event] = []
         self._requests_sent = 0
@@ -221,6 +224,7 @@ class Session:
         request = self._pending.match(reply)
         if request is None:
             return  # a second answer, or one to nothing of ours
+        self._replies_are_tied = bool(reply.req_id) or reply.args is not None
         if request.op == AUTH:
             self._login_answered(reply, now)
         elif reply.success:
@@ -233,11 +237,32 @@ class Session:
         """Ask for what is wanted and not yet asked for; to be called after each change."""
         if self.state is not State.ACTIVE:
             return
-        plan = self.registry.plan()
-        self.registry.asked(plan)
+        while self._suspects and self._may_ask():
+            op, topics = self._suspects.popleft()
+            if op == SUBSCRIBE:
+                topics = self.registry.postponed(topics)
+            if topics:
+                self._ask(op, topics, now)
+        for op, topics in self._frames(self.registry.plan()):
+            if not self._may_ask():
+                return
+            self.registry.asking(op, topics)
+            self._ask(op, topics, now)
+
+    def _frames(self, plan: Plan) -> Iterator[tuple[str, tuple[str, ...]]]:
+        size = self._profile.max_args
         for op, topics in ((UNSUBSCRIBE, plan.unsubscribe), (SUBSCRIBE, plan.subscribe)):
-            for start in range(0, len(topics), self._profile.max_args):
-                self._ask(op, topics[start : start + self._profile.max_args], now)
+            for start in range(0, len(topics), size):
+                yield op, topics[start : start + size]
+
+    def _may_ask(self) -> bool:
+        """Return whether another operation may leave before the last is answered.
+
+        Not before this link has shown that something in its replies (an id, the topics) ties them
+        to requests. Else a reply that the exchange leaves out would make all later ones be taken
+        for those of other requests, and topics be reported as active that are not.
+        """
+        return self._replies_are_tied or self._pending.oldest() is None
 
     def tick(self, now: Instant, link: LinkStatus) -> None:
         """Ping if it is time, and judge whether the link still lives."""
@@ -351,21 +376,15 @@ class Session:
                 return
         if named is None:
             middle = len(request.topics) // 2
-            self._ask_again(request.op, request.topics[:middle], now)
-            self._ask_again(request.op, request.topics[middle:], now)
+            self._suspects.append((request.op, request.topics[:middle]))
+            self._suspects.append((request.op, request.topics[middle:]))
             return
         if request.op == SUBSCRIBE and is_already_subscribed(ret_msg):
             self._confirm([named], now)
         else:
             self._fail(request.op, named, ret_msg, now)
         rest = tuple(topic for topic in request.topics if topic != named)
-        self._ask_again(request.op, rest, now)
-
-    def _ask_again(self, op: str, topics: tuple[str, ...], now: Instant) -> None:
-        if op == SUBSCRIBE:
-            topics = self.registry.postponed(topics)
-        if topics:
-            self._ask(op, topics, now)
+        self._suspects.append((request.op, rest))
 
     def _confirm(self, topics: Sequence[str], now: Instant) -> None:
         names = self.registry.confirmed(topics)
@@ -412,6 +431,8 @@ class Session:
     def _forget_link(self) -> None:
         self._pings.stop()
         self._pending.clear()
+        self._suspects.clear()
+        self._replies_are_tied = False
         self._suspicion = Suspicion()
         self._outgoing.clear()
 
