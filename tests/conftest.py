@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from bybit_copyws.sandbox import Sandbox
+
 _DESCRIPTORS = Path("/proc/self/fd")
 
 
@@ -55,3 +57,10 @@ def _nothing_left() -> Iterator[None]:
 @pytest.fixture(name="eventually")
 def _eventually() -> Callable[..., bool]:
     return eventually
+
+
+@pytest.fixture
+def quiet() -> Iterator[Sandbox]:
+    """An exchange that sends only what it is told to."""
+    with Sandbox(seed=1, market=False, trading=False) as exchange:
+        yield exchange

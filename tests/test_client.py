@@ -6,18 +6,17 @@ import logging
 import queue
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from exchange import PRIVATE, PROFILES, PUBLIC, held, ignore, make_client
 
 from bybit_copyws import (
     AuthenticationError,
-    Backoff,
     ConfigurationError,
-    ConnectionBudget,
     CopyTradingClient,
     Environment,
     StreamClosed,
@@ -34,36 +33,6 @@ from bybit_copyws.events import (
 from bybit_copyws.sandbox import Sandbox
 
 SAMPLES = Path(__file__).resolve().parents[1].parent / "shared" / "samples"
-PROFILES = ("v3", "v5")
-PUBLIC = ("orderbook.50.BTCUSDT", "publicTrade.BTCUSDT", "tickers.BTCUSDT")
-PRIVATE = ("copyTradePosition", "copyTradeOrder", "copyTradeExecution", "copyTradeWallet")
-
-
-@pytest.fixture
-def quiet() -> Iterator[Sandbox]:
-    """An exchange that sends only what it is told to."""
-    with Sandbox(seed=1, market=False, trading=False) as exchange:
-        yield exchange
-
-
-def make_client(exchange: Sandbox, **options: Any) -> CopyTradingClient:
-    """A client that retries at once, with a budget of its own."""
-    options.setdefault("backoff", Backoff(base=0.05, cap=0.1, good_after=0.0))
-    options.setdefault("connection_budget", ConnectionBudget(100_000))
-    return CopyTradingClient(
-        options.pop("api_key", exchange.api_key),
-        options.pop("api_secret", exchange.api_secret),
-        environment=exchange.environment,
-        **options,
-    )
-
-
-def ignore(_: object) -> None:
-    """Take a message and do nothing."""
-
-
-def held(exchange: Sandbox) -> Counter[str]:
-    return Counter(topic for topics in exchange.subscriptions.values() for topic in topics)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
