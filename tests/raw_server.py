@@ -39,7 +39,7 @@ class Peer:
         while b"\r\n\r\n" not in self.request:
             part = self.sock.recv(4096)
             if not part:
-                break
+                raise EOFError
             self.request += part
         return self.request
 
@@ -71,9 +71,13 @@ class Peer:
 
     def read(self) -> tuple[int, bytes]:
         """Return opcode and payload of the client's next frame; (-1, b"") at the end."""
-        head = self._exactly(2)
-        if len(head) < 2:
+        try:
+            return self._read_frame()
+        except EOFError:
             return -1, b""
+
+    def _read_frame(self) -> tuple[int, bytes]:
+        head = self._exactly(2)
         size = head[1] & 0x7F
         if size == 126:
             (size,) = struct.unpack("!H", self._exactly(2))
@@ -95,7 +99,7 @@ class Peer:
         while len(data) < size:
             part = self.sock.recv(size - len(data))
             if not part:
-                break
+                raise EOFError
             data += part
         return bytes(data)
 
@@ -154,7 +158,7 @@ class RawServer:
             thread.start()
 
     def _run(self, peer: Peer) -> None:
-        with contextlib.suppress(OSError):  # the client, or the end of the test, cut it
+        with contextlib.suppress(OSError, EOFError):  # the client, or the end of the test, cut it
             if self._context is not None:
                 peer.sock = self._context.wrap_socket(peer.sock, server_side=True)
             self._script(peer)
