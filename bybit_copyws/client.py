@@ -30,6 +30,12 @@ from bybit_copyws.wire.topics import Scope, Topic
 _Callback = TypeVar("_Callback", bound=MessageCallback)
 
 _MIB = 2**20
+_VARIABLES = {
+    "api_key": "BYBIT_API_KEY",
+    "api_secret": "BYBIT_API_SECRET",
+    "environment": "BYBIT_ENVIRONMENT",
+    "profile": "BYBIT_PROFILE",
+}
 _FOREVER_LOOK = 0.5  # seconds; on Windows a wait without end cannot be interrupted by Ctrl-C
 
 
@@ -88,6 +94,12 @@ class CopyTradingClient:
         connection_budget: ConnectionBudget | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
+        credentials = _credentials(api_key, api_secret)
+        # A traceback may be shown with the local variables of its frames.
+        del api_key, api_secret
+        if isinstance(credentials, ConfigurationError):
+            raise credentials
+        self._credentials = credentials
         times = {
             "ping_interval": ping_interval,
             "pong_timeout": pong_timeout,
@@ -101,7 +113,6 @@ class CopyTradingClient:
         )
         self._profile = find_profile(profile)
         self._environment = find_environment(self._profile, environment)
-        self._credentials = _credentials(api_key, api_secret)
         self._notifier = Notifier(self._interrupted)
         # Woken after every change of a connection; its lock is taken before any of a stream's.
         self._changed = threading.Condition()
@@ -150,14 +161,7 @@ class CopyTradingClient:
         Raises:
             ConfigurationError: as the constructor does.
         """
-        names = {
-            "api_key": "BYBIT_API_KEY",
-            "api_secret": "BYBIT_API_SECRET",
-            "environment": "BYBIT_ENVIRONMENT",
-            "profile": "BYBIT_PROFILE",
-        }
-        found = {name: os.environ.get(variable) for name, variable in names.items()}
-        return cls(**{**{name: value for name, value in found.items() if value}, **options})
+        return cls(**{**_from_environment(), **options})
 
     # Topics
 
@@ -413,6 +417,8 @@ class CopyTradingClient:
         return Health(connections=connections, events_dropped=self._notifier.dropped)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_streams"):  # shown in a traceback of the constructor
+            return "CopyTradingClient(<refused>)"
         return (
             f"CopyTradingClient(environment={self._environment.name!r}, "
             f"profile={self._profile.name!r}: {self._states()})"
@@ -494,13 +500,24 @@ def _names(topic_or_topics: str | Iterable[str]) -> list[str]:
     return names
 
 
-def _credentials(api_key: str | None, api_secret: str | None) -> Credentials | None:
+def _credentials(
+    api_key: str | None, api_secret: str | None
+) -> Credentials | ConfigurationError | None:
+    """Return the key pair, or what is wrong with it: raised from here, it would show the secret."""
     if api_key is None and api_secret is None:
         return None
     if api_key is None or api_secret is None:
         missing = "api_key" if api_key is None else "api_secret"
-        raise ConfigurationError(f"{missing} is missing: a key is of use only with its secret")
-    return Credentials(api_key, api_secret)
+        return ConfigurationError(f"{missing} is missing: a key is of use only with its secret")
+    try:
+        return Credentials(api_key, api_secret)
+    except ConfigurationError as error:
+        return error.with_traceback(None)
+
+
+def _from_environment() -> dict[str, str]:
+    found = {name: os.environ.get(variable) for name, variable in _VARIABLES.items()}
+    return {name: value for name, value in found.items() if value}
 
 
 def _check_positive(options: Mapping[str, float]) -> None:
