@@ -1,0 +1,237 @@
+"""Faults of single messages: which are hit, and what becomes of them. Pure.
+
+A :class:`Fault` says what happens to messages of a kind, scope and topic, and how often. What
+happens to a whole connection (silence, a slow line) is in ``outlet``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import msgspec
+
+from bybit_copyws.errors import ConfigurationError
+from bybit_copyws.sandbox.garbage import GARBAGE, encode_frame, make_garbage
+
+KINDS = ("data", "auth", "subscribe", "unsubscribe", "pong", "refusal")
+"""What a message may be: a push, or the reply to an operation."""
+
+
+class Outgoing(NamedTuple):
+    """A message on its way out.
+
+    Attributes:
+        payload: its bytes.
+        frame: the same as it goes on the wire.
+        topic: of a push, else empty.
+        kind: one of :data:`KINDS`.
+    """
+
+    payload: bytes
+    frame: bytes
+    topic: str = ""
+    kind: str = "data"
+
+
+class Planned(NamedTuple):
+    """A message that will leave.
+
+    Attributes:
+        message: what.
+        delay_ms: how much later.
+        cut_at: bytes of the frame after which the connection stalls, or ``None``.
+    """
+
+    message: Outgoing
+    delay_ms: float = 0.0
+    cut_at: int | None = None
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to some messages.
+
+    Args:
+        action: ``"withhold"`` (they never leave), ``"duplicate"``, ``"reorder"`` (of so many as
+            ``count`` the last leaves first), ``"delay"`` (by ``seconds``), ``"stall"`` (the
+            connection stops after ``offset`` bytes of the frame), ``"replace"`` (by ``payload``),
+            ``"garbage"`` (by bytes of the kind ``garbage``), ``"cross"`` (an order book message
+            gets a best bid above its best ask).
+        scope: ``"public"``, ``"private"`` or ``None`` for both.
+        kind: one of :data:`KINDS`, or ``None`` for any.
+        topic: a pattern such as ``"orderbook.*"``, or ``None`` for any.
+        times: how many messages are hit; ``None`` for all from now on.
+        skip: how many messages pass before the first is hit.
+        seconds: see ``delay``.
+        count: see ``reorder``.
+        offset: see ``stall``; negative ones count from the end.
+        payload: see ``replace``.
+        garbage: see ``garbage``.
+
+    Raises:
+        ConfigurationError: an argument is unknown or out of range.
+    """
+
+    action: str
+    scope: str | None = None
+    kind: str | None = None
+    topic: str | None = None
+    times: int | None = 1
+    skip: int = 0
+    seconds: float = 1.0
+    count: int = 2
+    offset: int = 1
+    payload: bytes = b""
+    garbage: str = "not_json"
+
+    def __post_init__(self) -> None:
+        """Refuse what could never happen."""
+        _check_one_of("action", self.action, ACTIONS)
+        _check_one_of("scope", self.scope, ("public", "private"))
+        _check_one_of("kind", self.kind, KINDS)
+        _check_one_of("garbage", self.garbage, GARBAGE)
+        if self.times is not None and self.times < 1:
+            raise ConfigurationError(f"times must be 1 or more (or None), not {self.times}")
+        if self.skip < 0 or self.count < 2 or not self.seconds >= 0:
+            raise ConfigurationError("skip >= 0, count >= 2 and seconds >= 0 are needed")
+
+    def hits(self, scope: str, message: Outgoing) -> bool:
+        """Return whether a message is of those that are meant."""
+        return (
+            self.scope in (None, scope)
+            and self.kind in (None, message.kind)
+            and (self.topic is None or fnmatchcase(message.topic, self.topic))
+        )
+
+
+def _check_one_of(name: str, value: str | None, known: tuple[str, ...]) -> None:
+    if value is not None and value not in known:
+        raise ConfigurationError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+
+
+class ActiveFault:
+    """A fault with what is left of it."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        self.hit = 0
+        self._skip = fault.skip
+        self._waiting: dict[str, list[Planned]] = {}  # by connection, for `reorder`
+
+    @property
+    def spent(self) -> bool:
+        """Whether it will hit no further message."""
+        return self.fault.times is not None and self.hit >= self.fault.times
+
+    def apply(self, conn_id: str, scope: str, planned: Planned) -> list[Planned]:
+        """Return what leaves instead of a message."""
+        if self.spent or not self.fault.hits(scope, planned.message):
+            return [planned]
+        if self._skip:
+            self._skip -= 1
+            return [planned]
+        if self.fault.action == "reorder":
+            return self._reorder(conn_id, planned)
+        self.hit += 1
+        return _ACTIONS[self.fault.action](self.fault, planned)
+
+    def _reorder(self, conn_id: str, planned: Planned) -> list[Planned]:
+        waiting = self._waiting.setdefault(conn_id, [])
+        waiting.append(planned)
+        if len(waiting) < self.fault.count:
+            return []
+        del self._waiting[conn_id]
+        self.hit += 1
+        return waiting[::-1]
+
+
+class FaultList:
+    """All faults that are active, in the order they were asked for."""
+
+    def __init__(self) -> None:
+        self._active: list[ActiveFault] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._active)
+
+    def add(self, fault: Fault) -> ActiveFault:
+        """Let a fault begin; the result tells how often it has hit."""
+        active = ActiveFault(fault)
+        self._active.append(active)
+        return active
+
+    def clear(self) -> None:
+        """End all of them."""
+        self._active.clear()
+
+    def apply(self, conn_id: str, scope: str, message: Outgoing) -> list[Planned]:
+        """Return what leaves on a connection instead of a message."""
+        planned = [Planned(message)]
+        for active in self._active:
+            planned = [
+                after for before in planned for after in active.apply(conn_id, scope, before)
+            ]
+        self._active = [active for active in self._active if not active.spent]
+        return planned
+
+
+def _withhold(_: Fault, __: Planned) -> list[Planned]:
+    return []
+
+
+def _duplicate(_: Fault, planned: Planned) -> list[Planned]:
+    return [planned, planned]
+
+
+def _delay(fault: Fault, planned: Planned) -> list[Planned]:
+    return [planned._replace(delay_ms=planned.delay_ms + fault.seconds * 1000)]
+
+
+def _stall(fault: Fault, planned: Planned) -> list[Planned]:
+    size = len(planned.message.frame)
+    offset = fault.offset if fault.offset >= 0 else size + fault.offset
+    return [planned._replace(cut_at=min(max(offset, 0), size - 1))]
+
+
+def _replace(fault: Fault, planned: Planned) -> list[Planned]:
+    return [_with_payload(planned, fault.payload)]
+
+
+def _garbage(fault: Fault, planned: Planned) -> list[Planned]:
+    frame = make_garbage(fault.garbage, planned.message.topic or "order")
+    return [planned._replace(message=planned.message._replace(payload=b"", frame=frame))]
+
+
+def _cross(_: Fault, planned: Planned) -> list[Planned]:
+    """Let the best bid be above the best ask."""
+    message: dict[str, Any] = msgspec.json.decode(planned.message.payload)
+    book = message.get("data")
+    if not isinstance(book, dict) or not book.get("a"):
+        return [planned]
+    bid = str(max(float(price) for price, _ in book["a"]) + 1)
+    crossed = {**message, "data": {**book, "b": [[bid, "1"], *book.get("b", ())]}}
+    return [_with_payload(planned, msgspec.json.encode(crossed))]
+
+
+def _with_payload(planned: Planned, payload: bytes) -> Planned:
+    message = planned.message._replace(payload=payload, frame=encode_frame(payload))
+    return planned._replace(message=message)
+
+
+_ACTIONS: Mapping[str, Callable[[Fault, Planned], list[Planned]]] = MappingProxyType(
+    {
+        "withhold": _withhold,
+        "duplicate": _duplicate,
+        "delay": _delay,
+        "stall": _stall,
+        "replace": _replace,
+        "garbage": _garbage,
+        "cross": _cross,
+    }
+)
+ACTIONS = ("reorder", *_ACTIONS)
+"""The names of all faults of messages."""
