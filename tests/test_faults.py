@@ -55,7 +55,7 @@ def test_a_pong_that_does_not_come_ends_the_link_although_data_flows(
     quiet: Sandbox, eventually: Callable[..., bool]
 ) -> None:
     got: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    quiet.rules.pong = False
+    quiet.fault("withhold", kind="pong", times=None)
     with make_client(quiet, ping_interval=0.1, pong_timeout=0.2) as client:
         reasons = losses(client)
         client.subscribe(TRADES, got.put)
@@ -68,7 +68,7 @@ def test_a_pong_that_does_not_come_ends_the_link_although_data_flows(
         assert eventually(lost_while_data_flows)
         assert "pong" in reasons.get().lower()
         assert got.qsize() > 10
-        quiet.rules.pong = True
+        quiet.heal()
         client.wait_until_ready()
 
 
@@ -136,10 +136,9 @@ def test_a_spent_budget_is_told_and_kept(quiet: Sandbox) -> None:
     with make_client(quiet, connection_budget=ConnectionBudget(2, 60)) as client:
         client.listen(told.put, BudgetExhausted)
         client.subscribe(TRADES, ignore)
-        for _ in range(2):
-            client.wait_until_ready()
-            quiet.drop(how="rst")
-            quiet.wait_for(lambda exchange: not exchange.connections or exchange.accepted == 2)
+        for attempt in (1, 2):
+            quiet.wait_for(lambda exchange, n=attempt: exchange.accepted == n)
+            assert quiet.drop(how="rst") == 1
         event = told.get(timeout=PATIENCE)
         assert 50 < event.until - event.time <= 60
         assert event.host in quiet.url
@@ -179,12 +178,12 @@ def test_a_server_that_takes_nothing_ends_the_link(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("status", [403, 429, 502])
 def test_a_refused_handshake_is_named_and_tried_again(quiet: Sandbox, status: int) -> None:
-    quiet.rules.handshake_status = status
+    quiet.refuse_handshakes(status, times=None)
     with make_client(quiet) as client:
         reasons = losses(client)
         client.subscribe(TRADES, ignore)
         assert str(status) in reasons.get(timeout=PATIENCE)
-        quiet.rules.handshake_status = None
+        quiet.heal()
         client.wait_until_ready()
 
 

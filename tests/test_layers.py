@@ -30,8 +30,8 @@ LEVELS = {
 }
 ONLY = {
     "websocket": ("stream/transport.py",),
-    "asyncio": ("sandbox/server.py", "sandbox/sandbox.py"),
-    "aiohttp": ("sandbox/server.py",),
+    "asyncio": ("sandbox/server.py", "sandbox/peer.py", "sandbox/sandbox.py"),
+    "aiohttp": ("sandbox/server.py", "sandbox/peer.py"),
 }
 
 

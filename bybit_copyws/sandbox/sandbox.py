@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from types import TracebackType
-from typing import Any, TypeVar
-
-import msgspec
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bybit_copyws.errors import ConfigurationError
-from bybit_copyws.sandbox.market import DEFAULT_INSTRUMENTS, instrument
+from bybit_copyws.sandbox.market import DEFAULT_INSTRUMENTS, Instrument, instrument
 from bybit_copyws.wire.profiles import Environment
 from bybit_copyws.wire.signing import Credentials
-from bybit_copyws.wire.topics import Scope
 
 try:
-    from bybit_copyws.sandbox.server import ConnectionInfo, Received, Server
+    from bybit_copyws.sandbox.controls import Controls
+    from bybit_copyws.sandbox.history import Sent
+    from bybit_copyws.sandbox.peer import ConnectionInfo
+    from bybit_copyws.sandbox.server import Received, Server, ServerOptions
     from bybit_copyws.sandbox.venue import Rules
 except ImportError as error:
     raise ConfigurationError(
         "the sandbox needs an extra: pip install 'bybit_copyws[sandbox]'"
     ) from error
 
+if TYPE_CHECKING:
+    from bybit_copyws.sandbox.tls import ThrowawayAuthority
+
 _T = TypeVar("_T")
 
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT")
 _KEY, _SECRET = "SandboxKey0123456789", "SandboxSecret0123456789abcdefghijkl"
-_HOWS = ("close", "fin", "rst")
 _START_TIMEOUT = 10.0
+_CALL_TIMEOUT = 60.0  # a long step of a busy market takes its time
 
 
-class Sandbox:
+class Sandbox(Controls):
     """A local exchange that speaks v3 and v5, for bots and their tests.
 
     Use it as a context manager, or :meth:`start` and :meth:`close` it. All members are safe from
@@ -45,14 +49,21 @@ class Sandbox:
         trading: whether the account trades by itself, so that private topics have something.
         market: whether market data is pushed.
         activity: how lively the market is; 1.0 is moderate.
+        cadence: ``"documented"`` pushes books every 10 to 200 ms as Bybit does, ``"fast"`` every
+            change at once.
+        speed: how fast time passes: 1.0 is real time, 10.0 ten times as fast, 0 not at all
+            except by :meth:`step`, so that a test decides what happens when.
+        tls: whether to speak TLS, with a throw-away authority; then give
+            ``ssl_context=exchange.ssl_context`` to the client.
         api_key: key of the account.
         api_secret: its secret.
         host: address to listen on.
         port: port to listen on; 0 for a free one.
-        history: how many of the clients' frames are kept in :attr:`received`.
+        history: how many messages are kept in :attr:`sent` and in :attr:`received`.
 
     Raises:
-        ConfigurationError: a symbol is no name of a contract.
+        ConfigurationError: a symbol is no name of a contract, or another argument is out of
+            range.
     """
 
     def __init__(
@@ -63,6 +74,9 @@ class Sandbox:
         trading: bool = True,
         market: bool = True,
         activity: float = 1.0,
+        cadence: str = "documented",
+        speed: float = 1.0,
+        tls: bool = False,
         api_key: str = _KEY,
         api_secret: str = _SECRET,
         host: str = "127.0.0.1",
@@ -71,13 +85,25 @@ class Sandbox:
     ) -> None:
         self.api_key = api_key
         self.api_secret = api_secret
-        self._seed = seed
-        try:
-            self._instruments = [DEFAULT_INSTRUMENTS.get(s) or instrument(s) for s in symbols]
-        except ValueError as error:
-            raise ConfigurationError(str(error)) from None
-        self._options = {"trading": trading, "market": market, "activity": activity}
-        self._history = history
+        if cadence not in ("documented", "fast"):
+            raise ConfigurationError(f"cadence must be 'documented' or 'fast', not {cadence!r}")
+        if not 0 <= speed < float("inf"):
+            raise ConfigurationError(f"speed must be 0 (stepped) or above, not {speed!r}")
+        if history < 1:
+            raise ConfigurationError(f"history must be 1 or more, not {history!r}")
+        self._authority = _make_authority(host) if tls else None
+        self._options = ServerOptions(
+            seed=seed,
+            instruments=[_instrument(symbol) for symbol in symbols],
+            credentials=Credentials(api_key, api_secret),
+            trading=trading,
+            market=market,
+            activity=activity,
+            cadence=cadence,
+            speed=speed,
+            history=history,
+            context=self._authority.server if self._authority else None,
+        )
         self._host, self._port = host, port
         # Woken after every change of connections and subscriptions.
         self._changed = threading.Condition()
@@ -107,14 +133,7 @@ class Sandbox:
         loop = asyncio.new_event_loop()
         self._loop = loop
         try:
-            server = Server(
-                self._instruments,
-                seed=self._seed,
-                credentials=Credentials(self.api_key, self.api_secret),
-                history=self._history,
-                changed=self._tell_change,
-                **self._options,  # type: ignore[arg-type]
-            )
+            server = Server(self._options, self._tell_change)
             self._port = loop.run_until_complete(server.start(self._host, self._port))
             self._server = server
             started.set()
@@ -138,6 +157,8 @@ class Sandbox:
             return
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
+        if self._authority is not None:
+            self._authority.remove()
         if self._server is not None and self._server.error is not None:
             raise self._server.error
 
@@ -158,12 +179,23 @@ class Sandbox:
     @property
     def url(self) -> str:
         """Base URL of its streams."""
-        return f"ws://{self._host}:{self._port}"
+        return f"{'ws' if self._authority is None else 'wss'}://{self._host}:{self._port}"
 
     @property
     def environment(self) -> Environment:
         """What to give to ``CopyTradingClient(environment=...)``."""
-        return Environment("sandbox", self.url, self.url, f"http://{self._host}:{self._port}")
+        rest = f"{'http' if self._authority is None else 'https'}://{self._host}:{self._port}"
+        return Environment("sandbox", self.url, self.url, rest)
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """What to give to ``CopyTradingClient(ssl_context=...)``; ``None`` without TLS."""
+        return None if self._authority is None else self._authority.client
+
+    @property
+    def ca_file(self) -> str | None:
+        """The throw-away authority's certificate, in a file that :meth:`close` deletes."""
+        return None if self._authority is None else self._authority.ca_file
 
     # What it sees
 
@@ -188,6 +220,23 @@ class Sandbox:
         return self.call(lambda server: list(server.received))
 
     @property
+    def sent(self) -> list[Sent]:
+        """What was put on the wire as a whole, oldest first; as many as ``history`` keeps."""
+        return self.call(lambda server: list(server.history))
+
+    def sent_after(self, number: int, limit: int | None = None) -> list[Sent]:
+        """Return what was put on the wire after a message: the history as a stream.
+
+        Args:
+            number: of the last message that is known; 0 for none.
+            limit: at most so many.
+
+        Raises:
+            ConfigurationError: some of them are not kept any more.
+        """
+        return self.call(lambda server: server.history.after(number, limit))
+
+    @property
     def accepted(self) -> int:
         """How many connections were accepted so far."""
         return self._running.accepted
@@ -207,54 +256,32 @@ class Sandbox:
                 # Looked at again soon in any case: the change may lie between look and wait.
                 self._changed.wait(min(left, 0.02))
 
-    # What it can be told to do
+    # Time
 
-    def drop(
-        self, scope: str | None = None, *, how: str = "close", code: int = 1001, reason: str = ""
-    ) -> int:
-        """End connections: by a close frame, a FIN without one, or an RST.
+    def step(self, seconds: float) -> None:
+        """Let time pass at an exchange with ``speed=0``; returns when all of it has happened.
 
-        Args:
-            scope: ``"public"``, ``"private"``, or ``None`` for both.
-            how: ``"close"``, ``"fin"`` or ``"rst"``.
-            code: of the close frame.
-            reason: of the close frame.
-
-        Returns:
-            How many were ended.
+        Raises:
+            ConfigurationError: the exchange's time passes by itself.
         """
-        if how not in _HOWS:
-            raise ConfigurationError(f"how must be one of {', '.join(_HOWS)}, not {how!r}")
-        server = self._running
-        return self._await(server.drop(_scope(scope), how, code, reason))
+        if self._options.speed != 0:
+            raise ConfigurationError("only a sandbox made with speed=0 can be stepped")
+        if not 0 <= seconds < float("inf"):
+            raise ConfigurationError(f"time can only go on: {seconds!r} s")
+        self.call(lambda server: server.step(seconds))
 
-    def push(self, payload: dict[str, Any] | str | bytes, scope: str | None = None) -> int:
-        """Send one text frame, exactly as given, to every open connection of a scope.
-
-        Returns:
-            To how many.
-        """
-        if isinstance(payload, dict):
-            payload = msgspec.json.encode(payload)
-        data = payload.encode() if isinstance(payload, str) else payload
-        return self.call(lambda server: server.push(data, _scope(scope)))
-
-    def push_topic(self, message: dict[str, Any]) -> int:
-        """Send a message to the connections that subscribed its topic; return to how many."""
-        return self.call(lambda server: server.push_topic(message))
-
-    def refuse_auth(self, ret_msg: str, times: int = 1) -> None:
-        """Refuse the next logins with a text."""
-        self.call(lambda server: server.rules.refuse_auth.extend([ret_msg] * times))
+    @property
+    def time_ms(self) -> int:
+        """The exchange's time, in milliseconds since the epoch."""
+        return self._running.clock.now_ms()
 
     def call(self, function: Callable[[Server], _T]) -> _T:
         """Run a function in the exchange's thread (with ``server.market``, ``server.account``)."""
-        server = self._running
 
-        async def run() -> _T:
+        async def run(server: Server) -> _T:
             return function(server)
 
-        return self._await(run())
+        return self._await(run)
 
     # Inside
 
@@ -264,15 +291,26 @@ class Sandbox:
             raise ConfigurationError("the sandbox is not running: start() it, or use `with`")
         return self._server
 
-    def _await(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        if self._loop is None:
+    def _await(self, start: Callable[[Server], Coroutine[Any, Any, _T]]) -> _T:
+        server, loop = self._running, self._loop
+        if loop is None:
             raise ConfigurationError("the sandbox is not running: start() it, or use `with`")
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_START_TIMEOUT)
+        return asyncio.run_coroutine_threadsafe(start(server), loop).result(_CALL_TIMEOUT)
 
     def _tell_change(self) -> None:
         with self._changed:
             self._changed.notify_all()
 
 
-def _scope(scope: str | None) -> Scope | None:
-    return None if scope is None else Scope(scope)
+def _make_authority(host: str) -> ThrowawayAuthority:
+    # Imported only now: the library behind it takes longer to load than all the rest.
+    from bybit_copyws.sandbox.tls import ThrowawayAuthority  # noqa: PLC0415
+
+    return ThrowawayAuthority(host)
+
+
+def _instrument(symbol: str) -> Instrument:
+    try:
+        return DEFAULT_INSTRUMENTS.get(symbol) or instrument(symbol)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None

@@ -1,15 +1,15 @@
 """The local exchange in its event loop: sockets in, operations to the venue, pushes out.
 
 Everything here runs in one thread; :class:`bybit_copyws.sandbox.Sandbox` is the way in from
-others. Rules are in ``venue``, prices in ``market``, the account in ``account``.
+others. Rules are in ``venue``, prices in ``market``, the account in ``account``, faults in
+``faults`` and ``outlet``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import socket
-import struct
+import ssl
 import time
 import uuid
 from collections import deque
@@ -21,28 +21,37 @@ import msgspec
 from aiohttp import WSMsgType, web
 
 from bybit_copyws.sandbox.account import Account, RandomTrader, render_push
-from bybit_copyws.sandbox.market import (
-    Feed,
-    Instrument,
-    Market,
-    UnknownSymbol,
-    UnknownTopic,
-    server_time,
-)
-from bybit_copyws.sandbox.venue import Connection, Rules
+from bybit_copyws.sandbox.audience import Audience
+from bybit_copyws.sandbox.clock import VenueClock
+from bybit_copyws.sandbox.faults import ActiveFault, Fault, FaultList, Outgoing
+from bybit_copyws.sandbox.garbage import encode_frame
+from bybit_copyws.sandbox.history import History
+from bybit_copyws.sandbox.market import Instrument, Market
+from bybit_copyws.sandbox.peer import Peer
+from bybit_copyws.sandbox.scenario import Playing, Scenario
+from bybit_copyws.sandbox.venue import Connection, HandshakeRefusal, Rules, Turnstile
 from bybit_copyws.wire.profiles import COPY_TRADING_V3, V5, Profile
 from bybit_copyws.wire.signing import Credentials
 from bybit_copyws.wire.topics import Scope
 
-_STEP = 0.005  # seconds between two looks at the market
+_LOOK = 0.005  # seconds between two looks at the market
+_STEP_MS = 10  # of a clock that is moved by hand
 _MAX_BEHIND_MS = 1_000  # after a suspend the market goes on from here instead of catching up
 _TRADE_EVERY_MS = 200
-_MAX_BUFFER = 8 * 2**20  # bytes that a client may lag behind before it is dropped
+_PING_OPCODE, _PONG_OPCODE = 0x9, 0xA
 
 
 @dataclass(frozen=True)
 class Received:
-    """A text frame that a client sent."""
+    """A text frame that a client sent.
+
+    Attributes:
+        conn_id: the connection.
+        scope: ``"public"`` or ``"private"``.
+        profile: ``"v3"`` or ``"v5"``.
+        text: what was sent.
+        time: wall clock, seconds since the epoch.
+    """
 
     conn_id: str
     scope: str
@@ -52,117 +61,63 @@ class Received:
 
 
 @dataclass(frozen=True)
-class ConnectionInfo:
-    """An open connection at one moment."""
+class ServerOptions:
+    """How an exchange is built; see :class:`bybit_copyws.sandbox.Sandbox`."""
 
-    conn_id: str
-    scope: str
-    profile: str
-    authenticated: bool
-    topics: tuple[str, ...]
-
-
-class Peer:
-    """An open WebSocket with the venue's view of it."""
-
-    def __init__(
-        self, connection: Connection, ws: web.WebSocketResponse, request: web.Request
-    ) -> None:
-        self.connection = connection
-        self.ws = ws
-        self.transport = request.transport
-
-    def send(self, frame: bytes) -> None:
-        """Put a ready-made frame on the wire; a client that reads too slowly is dropped."""
-        transport = self.transport
-        if transport is None or transport.is_closing():
-            return
-        transport.write(frame)
-        buffered: int = transport.get_write_buffer_size()
-        if buffered > _MAX_BUFFER:
-            transport.abort()
-
-    def info(self) -> ConnectionInfo:
-        """Return what there is to know about it now."""
-        connection = self.connection
-        return ConnectionInfo(
-            connection.conn_id,
-            connection.scope.value,
-            connection.profile.name,
-            connection.authenticated,
-            tuple(connection.topics),
-        )
-
-    async def end(self, how: str, code: int, reason: str) -> None:
-        """End the connection by a close frame, a FIN or an RST."""
-        transport = self.transport
-        if how == "close":
-            await self.ws.close(code=code, message=reason.encode(), drain=False)
-        elif transport is not None:
-            if how == "rst":
-                sock = transport.get_extra_info("socket")
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                transport.abort()
-            else:
-                transport.close()
-
-
-def text_frame(payload: bytes) -> bytes:
-    """Return an unmasked text frame (RFC 6455 section 5.2), the same bytes for every client."""
-    size = len(payload)
-    if size < 126:
-        return bytes((0x81, size)) + payload
-    if size < 65_536:
-        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
-    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+    seed: int
+    instruments: Sequence[Instrument]
+    credentials: Credentials
+    trading: bool
+    market: bool
+    activity: float
+    cadence: str
+    speed: float
+    history: int
+    context: ssl.SSLContext | None
 
 
 class Server:
     """The exchange; all methods run in its event loop.
 
     Args:
-        instruments: the contracts that are traded.
-        seed: of prices, ids and the account's doings.
-        credentials: of the only account.
-        trading: whether the account trades by itself.
-        market: whether market data is pushed.
-        activity: how lively the market is.
-        history: how many received frames are kept.
+        options: how it is built.
         changed: called after every change of connections or subscriptions.
     """
 
-    def __init__(
-        self,
-        instruments: Sequence[Instrument],
-        *,
-        seed: int,
-        credentials: Credentials,
-        trading: bool,
-        market: bool,
-        activity: float,
-        history: int,
-        changed: Callable[[], None],
-    ) -> None:
+    def __init__(self, options: ServerOptions, changed: Callable[[], None]) -> None:
         self.rules = Rules()
+        self.clock = VenueClock(options.speed)
+        self.faults = FaultList()
+        self.history = History(options.history)
         self.peers: dict[str, Peer] = {}
         self.accepted = 0
-        self.received: deque[Received] = deque(maxlen=history)
+        self.received: deque[Received] = deque(maxlen=options.history)
         self.error: BaseException | None = None
-        self._credentials = credentials
-        self._pushing = market
+        self._options = options
         self._changed = changed
-        self._rng = random.Random(f"sandbox {seed}")  # noqa: S311 (a simulation)
-        self._offset_ms = 0
-        self.market = Market(instruments, seed=seed, start_ms=self.now_ms(), activity=activity)
-        self.account = Account(self.market, seed=seed)
+        self._rng = random.Random(f"sandbox {options.seed}")  # noqa: S311 (a simulation)
+        self._turnstile = Turnstile(self.rules)
+        self.market = Market(
+            options.instruments,
+            seed=options.seed,
+            start_ms=self.clock.now_ms(),
+            activity=options.activity,
+            cadence="fast" if options.cadence == "fast" else "documented",
+        )
+        self.account = Account(self.market, seed=options.seed)
         self._listen_to_market()
-        rng = random.Random(f"trader {seed}")  # noqa: S311 (a simulation)
-        symbols = [instrument.symbol for instrument in instruments][:5]
-        self._trader = RandomTrader(self.account, self.market, symbols, rng) if trading else None
-        self._next_trade_ms = self.now_ms()
-        self._feeds: dict[tuple[str, str], tuple[Feed, set[str]]] = {}
+        self._audience = Audience(self.market)
+        self._trader = self._make_trader() if options.trading else None
+        self._next_trade_ms = self.clock.now_ms()
+        self._playing: Playing | None = None
+        self._jobs: set[asyncio.Task[Any]] = set()
         self._runner: web.AppRunner | None = None
         self._task: asyncio.Task[None] | None = None
+
+    def _make_trader(self) -> RandomTrader:
+        rng = random.Random(f"trader {self._options.seed}")  # noqa: S311 (a simulation)
+        symbols = [instrument.symbol for instrument in self._options.instruments][:5]
+        return RandomTrader(self.account, self.market, symbols, rng)
 
     def _listen_to_market(self) -> None:
         account = self.account
@@ -172,10 +127,6 @@ class Server:
         self.market.on_mark(account.on_mark)
         self.market.on_funding(account.funding)
 
-    def now_ms(self) -> int:
-        """Return the exchange's time."""
-        return int(time.time() * 1000) - self._offset_ms
-
     # Life
 
     async def start(self, host: str, port: int) -> int:
@@ -184,13 +135,11 @@ class Server:
         for profile in (COPY_TRADING_V3, V5):
             app.router.add_get(profile.public_path, self._handler(profile, Scope.PUBLIC))
             app.router.add_get(profile.private_path, self._handler(profile, Scope.PRIVATE))
-        for path in ("/v3/public/time", "/v5/market/time"):
-            app.router.add_get(path, self._time)
         self._runner = web.AppRunner(
             app, access_log=None, handle_signals=False, shutdown_timeout=0.1
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
+        site = web.TCPSite(self._runner, host, port, ssl_context=self._options.context)
         await site.start()
         self._task = asyncio.create_task(self._run())
         bound: int = self._runner.addresses[0][1]
@@ -200,21 +149,10 @@ class Server:
         """Drop every client and stop listening."""
         if self._task is not None:
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.gather(self._task, *self._jobs, return_exceptions=True)
         await self.drop(None, "fin", 1001, "")
         if self._runner is not None:
             await self._runner.cleanup()
-
-    async def _time(self, _: web.Request) -> web.Response:
-        now = self.now_ms()
-        body = {
-            "retCode": 0,
-            "retMsg": "OK",
-            "result": server_time(now),
-            "retExtInfo": {},
-            "time": now,
-        }
-        return web.json_response(body)
 
     # Clients
 
@@ -222,41 +160,71 @@ class Server:
         self, profile: Profile, scope: Scope
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
-            if self.rules.handshake_status is not None:
-                return web.Response(status=self.rules.handshake_status)
-            ws = web.WebSocketResponse(compress=False, max_msg_size=2**20)
-            await ws.prepare(request)
-            conn_id = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
-            connection = Connection(
-                profile,
-                scope,
-                conn_id,
-                self._credentials,
-                self.rules,
-                lambda topic: self._exists(profile, topic),
+            transport = request.transport
+            refusal = self._turnstile.refusal(
+                scope, str(request.remote), request.path, time.monotonic()
             )
-            peer = Peer(connection, ws, request)
-            self.peers[conn_id] = peer
-            self.accepted += 1
-            self._changed()
+            if refusal is not None:
+                return _refused(request, refusal)
+            ws = web.WebSocketResponse(
+                compress=False, max_msg_size=2**20, autoping=False, autoclose=False
+            )
+            await ws.prepare(request)
+            if not isinstance(transport, asyncio.Transport):
+                return ws  # it has gone already
+            peer = self._join(profile, scope, ws, transport, request)
             try:
-                async for message in ws:
-                    if message.type is WSMsgType.TEXT:
-                        self._take(peer, message.data)
+                await self._listen(peer)
             finally:
                 self._leave(peer)
             return ws
 
         return handle
 
+    def _join(
+        self,
+        profile: Profile,
+        scope: Scope,
+        ws: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        request: web.Request,
+    ) -> Peer:
+        conn_id = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
+        connection = Connection(
+            profile,
+            scope,
+            conn_id,
+            self._options.credentials,
+            self.rules,
+            lambda topic: self._audience.exists(profile.name, topic),
+            max_active_time=request.query.get("max_active_time"),
+        )
+        now = self.clock.now_ms()
+        peer = Peer(connection, ws, transport, self.faults, self.history, now)
+        self.peers[conn_id] = peer
+        self.accepted += 1
+        self._changed()
+        return peer
+
+    async def _listen(self, peer: Peer) -> None:
+        async for message in peer.ws:
+            if message.type is WSMsgType.TEXT:
+                self._take(peer, message.data)
+            elif message.type is WSMsgType.PING:
+                pong = encode_frame(message.data, _PONG_OPCODE)
+                peer.send(Outgoing(b"", pong, kind="control"), self.clock.now_ms())
+        # A client that closes while the exchange is silent gets no answer until that ends.
+        await peer.until_it_goes_on()
+
     def _leave(self, peer: Peer) -> None:
         connection = peer.connection
         self.peers.pop(connection.conn_id, None)
-        self._release(connection, tuple(connection.topics))
+        self._audience.leave(connection.profile.name, connection.topics, connection.conn_id)
         self._changed()
 
     def _take(self, peer: Peer, text: str) -> None:
-        connection = peer.connection
+        connection, now = peer.connection, self.clock.now_ms()
+        peer.last_heard_ms = now
         self.received.append(
             Received(
                 connection.conn_id,
@@ -271,71 +239,59 @@ class Server:
         except msgspec.DecodeError:
             outcome = connection.undecodable()
         else:
-            outcome = connection.operate(request, self.now_ms())
+            # Signatures are made by the real clock, whatever the exchange's own does.
+            outcome = connection.operate(request, int(time.time() * 1000))
         if outcome.reply is not None:
-            peer.send(_framed(outcome.reply))
-        self._release(connection, outcome.removed)
+            peer.send(_outgoing(outcome.reply, kind=outcome.kind), now)
+        profile, conn_id = connection.profile.name, connection.conn_id
+        self._audience.leave(profile, outcome.removed, conn_id)
         if connection.scope is Scope.PUBLIC:
             for topic in outcome.added:
-                self._open(peer, topic)
+                # First its snapshot, then what all others get.
+                snapshot = self._audience.join(profile, topic, conn_id).snapshot(now)
+                if snapshot is not None and self._options.market:
+                    peer.send(_outgoing(snapshot), now)
         self._changed()
-
-    def _exists(self, profile: Profile, topic: str) -> bool:
-        try:
-            feed = self.market.open_feed(profile.name, tuple(topic.split(".")))
-        except (UnknownTopic, UnknownSymbol, ValueError):
-            return False
-        if (profile.name, topic) not in self._feeds:
-            self.market.close_feed(feed)
-        return True
-
-    def _open(self, peer: Peer, topic: str) -> None:
-        """Let a client follow a feed: first its snapshot, then what all others get."""
-        connection = peer.connection
-        key = (connection.profile.name, topic)
-        if key not in self._feeds:
-            self._feeds[key] = (self.market.open_feed(key[0], tuple(topic.split("."))), set())
-        feed, followers = self._feeds[key]
-        followers.add(connection.conn_id)
-        snapshot = feed.snapshot(self.now_ms())
-        if snapshot is not None and self._pushing:
-            peer.send(_framed(snapshot))
-
-    def _release(self, connection: Connection, topics: Sequence[str]) -> None:
-        for topic in topics:
-            key = (connection.profile.name, topic)
-            if key in self._feeds:
-                feed, followers = self._feeds[key]
-                followers.discard(connection.conn_id)
-                if not followers:
-                    del self._feeds[key]
-                    self.market.close_feed(feed)
 
     # Time goes on
 
     async def _run(self) -> None:
         try:
             while True:
-                self.step()
-                await asyncio.sleep(_STEP)
+                if not self.clock.stepped:
+                    self._look()
+                for peer in list(self.peers.values()):
+                    peer.pump(self.clock.now_ms())
+                await asyncio.sleep(_LOOK)
         except Exception as error:  # noqa: BLE001 (raised again by Sandbox.close)
             self.error = error
 
-    def step(self) -> None:
+    def step(self, seconds: float) -> None:
+        """Move a stepped clock, and let happen what happens meanwhile."""
+        left_ms = seconds * 1000
+        while left_ms > 0:
+            self.clock.step(min(left_ms, _STEP_MS) / 1000)
+            left_ms -= _STEP_MS
+            self._look()
+
+    def _look(self) -> None:
         """Bring market and account to the present and push what is due."""
-        now = self.now_ms()
-        if now - self.market.now_ms > _MAX_BEHIND_MS:
-            self._offset_ms += now - self.market.now_ms - _MAX_BEHIND_MS
-            now = self.now_ms()
+        now = self.clock.now_ms()
+        behind = now - self.market.now_ms
+        if behind > _MAX_BEHIND_MS * max(1.0, self.clock.speed):
+            self.clock.hold_back(behind - _MAX_BEHIND_MS)
+            now = self.clock.now_ms()
         self.market.advance(now)
-        for feed, followers in list(self._feeds.values()):
+        for feed, followers in self._audience:
             for message in feed.poll(now):
-                if self._pushing:
-                    self._broadcast(_framed(message), followers)
+                if self._options.market:
+                    self._broadcast(_outgoing(message), followers, now)
         if self._trader is not None and now >= self._next_trade_ms:
             self._next_trade_ms = now + _TRADE_EVERY_MS
             self._trader.step(now)
         self._push_changes(now)
+        self._cut_idle(now)
+        self._play(now)
 
     def _push_changes(self, now: int) -> None:
         for change in self.account.take_changes():
@@ -343,9 +299,9 @@ class Server:
                 for fast in (False, True) if profile is V5 else (False,):
                     message = render_push(profile.name, change, now, fast=fast)
                     if message is not None:
-                        self._push_private(profile, message)
+                        self._push_private(profile, message, now)
 
-    def _push_private(self, profile: Profile, message: dict[str, Any]) -> None:
+    def _push_private(self, profile: Profile, message: dict[str, Any], now: int) -> None:
         topic = message["topic"]
         for peer in list(self.peers.values()):
             connection = peer.connection
@@ -353,42 +309,162 @@ class Server:
                 continue
             for name in (topic, f"{topic}.linear"):
                 if name in connection.topics:
-                    peer.send(_framed({**message, "topic": name}))
+                    peer.send(_outgoing({**message, "topic": name}), now)
 
-    def _broadcast(self, frame: bytes, followers: set[str]) -> None:
+    def _broadcast(self, message: Outgoing, followers: Sequence[str], now: int) -> None:
         for conn_id in followers:
             peer = self.peers.get(conn_id)
             if peer is not None:
-                peer.send(frame)
+                peer.send(message, now)
 
-    # What a test tells it to do
+    def _cut_idle(self, now: int) -> None:
+        for peer in list(self.peers.values()):
+            limit = peer.connection.idle_limit
+            if now - max(peer.last_heard_ms, peer.last_data_ms) > limit * 1000:
+                self._do(peer.end("fin", 1000, ""))
 
-    def push(self, payload: bytes, scope: Scope | None) -> int:
-        """Send a text frame to every client of a scope."""
-        peers = self._of(scope)
-        for peer in peers:
-            peer.send(text_frame(payload))
-        return len(peers)
+    def _play(self, now: int) -> None:
+        if self._playing is None:
+            return
+        for step in self._playing.take(now, self.history.total):
+            command = getattr(self, step.do)
+            result = command(**step.arguments)
+            if asyncio.iscoroutine(result):
+                self._do(result)
+        if self._playing.over:
+            self._playing = None
 
-    def push_topic(self, message: dict[str, Any]) -> int:
-        """Send a message to the clients that subscribed its topic."""
-        peers = [peer for peer in self._of(None) if message["topic"] in peer.connection.topics]
-        for peer in peers:
-            peer.send(_framed(message))
-        return len(peers)
+    def _do(self, coroutine: Any) -> None:
+        """Let a coroutine run on beside the clock."""
+        job = asyncio.ensure_future(coroutine)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
 
-    async def drop(self, scope: Scope | None, how: str, code: int, reason: str) -> int:
+    # What a test or a scenario tells it to do; names and arguments as in ``Sandbox``
+
+    async def drop(
+        self, scope: str | None = None, how: str = "close", code: int = 1001, reason: str = ""
+    ) -> int:
         """End the connections of a scope."""
         peers = self._of(scope)
         for peer in peers:
             await peer.end(how, code, reason)
         return len(peers)
 
-    def _of(self, scope: Scope | None) -> list[Peer]:
+    def silence(self, scope: str | None = None, direction: str = "both") -> int:
+        """Let the open connections of a scope fall silent."""
+        peers = self._of(scope)
+        for peer in peers:
+            peer.silence(direction)
+        return len(peers)
+
+    def slow_down(self, bytes_per_second: float, scope: str | None = None) -> int:
+        """Let the open connections of a scope be slow."""
+        peers = self._of(scope)
+        for peer in peers:
+            peer.slow_down(bytes_per_second, self.clock.now_ms())
+        return len(peers)
+
+    def resume(self, scope: str | None = None) -> int:
+        """End silence, stalls and slowness of the open connections of a scope."""
+        peers = self._of(scope)
+        for peer in peers:
+            peer.resume(self.clock.now_ms())
+        return len(peers)
+
+    def fault(self, **arguments: Any) -> ActiveFault:
+        """Let a fault of messages begin."""
+        return self.faults.add(Fault(**arguments))
+
+    def heal(self) -> None:
+        """End all faults; messages that were withheld are lost."""
+        self.faults.clear()
+        self.rules.handshake_refusals.clear()
+        self.resume()
+
+    def refuse_handshakes(self, **arguments: Any) -> None:
+        """Refuse the next connections."""
+        self.rules.handshake_refusals.append(HandshakeRefusal(**arguments))
+
+    def refuse_auth(self, ret_msg: str, times: int = 1) -> None:
+        """Refuse the next logins with a text."""
+        self.rules.refuse_auth.extend([ret_msg] * times)
+
+    async def restart(self, how: str | None = "close") -> None:
+        """Restart the service: books begin anew with ``u`` 1, connections end."""
+        self.market.restart()
+        if how is not None:
+            await self.drop(None, how, 1012, "")
+
+    def push(self, payload: bytes | str | dict[str, Any], scope: str | None = None) -> int:
+        """Send a text frame to every client of a scope."""
+        message = _outgoing(payload)
+        peers = self._of(scope)
+        for peer in peers:
+            peer.send(message, self.clock.now_ms())
+        return len(peers)
+
+    def push_frame(self, frame: bytes, scope: str | None = None) -> int:
+        """Send bytes to every client of a scope, exactly as given."""
+        peers = self._of(scope)
+        for peer in peers:
+            peer.send(Outgoing(b"", frame, kind="control"), self.clock.now_ms())
+        return len(peers)
+
+    def push_topic(self, message: dict[str, Any]) -> int:
+        """Send a message to the clients that subscribed its topic."""
+        peers = [peer for peer in self._of(None) if message["topic"] in peer.connection.topics]
+        for peer in peers:
+            peer.send(_outgoing(message), self.clock.now_ms())
+        return len(peers)
+
+    def play(self, scenario: Scenario) -> None:
+        """Let a scenario begin now."""
+        self._playing = Playing(scenario, self.clock.now_ms(), self.history.total)
+
+    @property
+    def playing(self) -> bool:
+        """Whether a scenario is under way."""
+        return self._playing is not None
+
+    def _of(self, scope: str | None) -> list[Peer]:
         return [
-            peer for peer in self.peers.values() if scope is None or peer.connection.scope is scope
+            peer
+            for peer in self.peers.values()
+            if scope is None or peer.connection.scope.value == scope
         ]
 
 
-def _framed(message: dict[str, Any]) -> bytes:
-    return text_frame(msgspec.json.encode(message))
+def _outgoing(message: dict[str, Any] | bytes | str, kind: str = "data") -> Outgoing:
+    """Make a text frame of a message; its topic is looked up if it is already encoded."""
+    if isinstance(message, dict):
+        payload, topic = msgspec.json.encode(message), str(message.get("topic", ""))
+    else:
+        payload = message.encode() if isinstance(message, str) else message
+        topic = _topic_of(payload)
+    return Outgoing(payload, encode_frame(payload), topic, kind)
+
+
+def _topic_of(payload: bytes) -> str:
+    try:
+        message = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, RecursionError):
+        return ""
+    topic = message.get("topic", "") if isinstance(message, dict) else ""
+    return topic if isinstance(topic, str) else ""
+
+
+def _refused(request: web.Request, refusal: HandshakeRefusal) -> web.StreamResponse:
+    """Answer a handshake with what the refusal says."""
+    transport = request.transport
+    if refusal.status == 0 and transport is not None:
+        if isinstance(transport, asyncio.Transport):
+            transport.write(refusal.body.encode())
+        transport.close()
+        return web.Response()
+    headers = {}
+    if refusal.retry_after is not None:
+        headers["Retry-After"] = str(refusal.retry_after)
+    if refusal.location is not None:
+        headers["Location"] = refusal.location
+    return web.Response(status=refusal.status, text=refusal.body, headers=headers)

@@ -7,15 +7,47 @@ Bybit's sockets do.
 from __future__ import annotations
 
 import hmac
+import re
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from bybit_copyws.errors import ConfigurationError
 from bybit_copyws.sandbox.replies import ack, pong
 from bybit_copyws.wire.operations import args_size
-from bybit_copyws.wire.profiles import Profile
+from bybit_copyws.wire.profiles import V5, Profile
 from bybit_copyws.wire.signing import Credentials, auth_text
 from bybit_copyws.wire.topics import Scope
+
+
+@dataclass
+class HandshakeRefusal:
+    """How connections are refused.
+
+    Args:
+        status: HTTP status; 0 for plain text that is no HTTP at all.
+        times: how many connections; ``None`` for all from now on.
+        scope: ``"public"``, ``"private"`` or ``None`` for both.
+        retry_after: value of ``Retry-After`` in seconds, or ``None``.
+        location: where a redirect points to, or ``None``.
+        body: text of the reply.
+
+    Raises:
+        ConfigurationError: the status is none of HTTP.
+    """
+
+    status: int = 403
+    times: int | None = 1
+    scope: str | None = None
+    retry_after: float | None = None
+    location: str | None = None
+    body: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what no server answers."""
+        if self.status != 0 and not 200 <= self.status <= 599:
+            raise ConfigurationError(f"status must be 0 or one of HTTP, not {self.status!r}")
 
 
 @dataclass
@@ -24,21 +56,64 @@ class Rules:
 
     Attributes:
         refuse_auth: texts with which the next logins are refused, one each.
-        silent_ops: operations that are not answered.
-        pong: whether application pings are answered.
+        silent_ops: operations that are neither carried out nor answered.
         req_id: whether a ``req_id`` comes back.
         max_args: topics in one request, or ``None`` for any number.
         max_args_chars: characters of topics on one connection.
-        handshake_status: HTTP status with which every connection is refused, or ``None``.
+        max_connections: connections that one address may open to one path within the window;
+            above, they get HTTP 403 (Bybit: 500 in 5 minutes).
+        connection_window: that window, in seconds.
+        idle_seconds: a connection without a frame of the client and without data for so long is
+            cut; v5 private clients may choose it by ``max_active_time``.
+        handshake_refusals: how the next connections are refused.
     """
 
     refuse_auth: list[str] = field(default_factory=list)
     silent_ops: set[str] = field(default_factory=set)
-    pong: bool = True
     req_id: bool = True
     max_args: int | None = None
     max_args_chars: int = 21_000
-    handshake_status: int | None = None
+    max_connections: int = 500
+    connection_window: float = 300.0
+    idle_seconds: float = 600.0
+    handshake_refusals: list[HandshakeRefusal] = field(default_factory=list)
+
+
+class Turnstile:
+    """Lets connections in, or says how they are refused.
+
+    Args:
+        rules: may change at any time.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._opened: dict[tuple[str, str], deque[float]] = {}
+
+    def refusal(self, scope: Scope, address: str, path: str, now: float) -> HandshakeRefusal | None:
+        """Return how a connection is refused, or ``None`` if it may come in (it counts then).
+
+        Args:
+            scope: of the path.
+            address: where it comes from.
+            path: where it goes to; each has a limit of its own.
+            now: monotonic seconds.
+        """
+        refusals = self._rules.handshake_refusals
+        for refusal in refusals:
+            if refusal.scope in (None, scope.value):
+                if refusal.times is not None:
+                    refusal.times -= 1
+                    if refusal.times <= 0:
+                        refusals.remove(refusal)
+                return refusal
+        opened = self._opened.setdefault((address, path), deque())
+        while opened and opened[0] <= now - self._rules.connection_window:
+            opened.popleft()
+        if len(opened) >= self._rules.max_connections:
+            return HandshakeRefusal(403, body="Too many connections")
+        opened.append(now)
+        return None
 
 
 @dataclass(frozen=True)
@@ -73,11 +148,14 @@ class Outcome:
 
     Attributes:
         reply: the answer, or ``None`` for silence.
+        kind: what it answers: ``auth``, ``subscribe``, ``unsubscribe``, ``pong``, or ``refusal``
+            for what is no operation.
         added: topics that are sent from now on.
         removed: topics that are no longer sent.
     """
 
     reply: dict[str, Any] | None
+    kind: str = "refusal"
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
 
@@ -92,6 +170,7 @@ class Connection:
         credentials: the only account.
         rules: may change at any time.
         exists: whether a public topic exists.
+        max_active_time: what the client asked for in its URL, such as ``30s`` or ``1m``.
     """
 
     def __init__(
@@ -102,6 +181,7 @@ class Connection:
         credentials: Credentials,
         rules: Rules,
         exists: Callable[[str], bool],
+        max_active_time: str | None = None,
     ) -> None:
         self.profile = profile
         self.scope = scope
@@ -113,6 +193,12 @@ class Connection:
         self._credentials = credentials
         self._rules = rules
         self._exists = exists
+        self._active_time = _active_time(profile, scope, max_active_time)
+
+    @property
+    def idle_limit(self) -> float:
+        """Seconds after which the connection is cut if nothing comes from either side."""
+        return self._rules.idle_seconds if self._active_time is None else self._active_time
 
     def operate(self, request: Any, now_ms: int) -> Outcome:
         """Carry out one decoded frame of the client."""
@@ -122,7 +208,7 @@ class Connection:
         req_id = request.get("req_id") if self._rules.req_id else None
         if op == "ping":
             reply = pong(self._dialect, req_id, self.conn_id, now_ms)
-            return Outcome(reply if self._rules.pong else None)
+            return Outcome(reply, "pong")
         if op not in ("auth", "subscribe", "unsubscribe"):
             return self._reply("", None, req_id, "error:invalid op")
         if not isinstance(args, list) or any(isinstance(arg, (dict, list)) for arg in args):
@@ -196,7 +282,23 @@ class Connection:
         )
 
     def _reply(self, op: str, args: list[Any] | None, req_id: str | None, fault: str) -> Outcome:
-        return Outcome(ack(self._dialect, op, args, req_id, self.conn_id, fault))
+        reply = ack(self._dialect, op, args, req_id, self.conn_id, fault)
+        return Outcome(reply, op or "refusal")
 
     def _undecodable(self, detail: str) -> Outcome:
         return self._reply("", None, None, f"Failed to decode incoming data:{detail}")
+
+
+_MOST_ACTIVE_TIME = 600
+
+
+def _active_time(profile: Profile, scope: Scope, asked: str | None) -> float | None:
+    """Return the seconds that a v5 private client asked for; what Bybit does not know is ignored.
+
+    Bybit documents ``30s`` to ``600s`` and ``1m`` to ``10m`` ("Connect", private v5).
+    """
+    found = re.fullmatch(r"([0-9]{1,3})([sm])", asked or "")
+    if found is None or scope is not Scope.PRIVATE or profile is not V5:
+        return None
+    seconds = int(found[1]) * (60 if found[2] == "m" else 1)
+    return float(seconds) if 30 <= seconds <= _MOST_ACTIVE_TIME else None

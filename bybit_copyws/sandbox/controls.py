@@ -1,0 +1,218 @@
+"""What the local exchange can be told to do from any thread: faults, pushes, scenarios.
+
+Each method has a twin of the same name in ``server``, which a scenario's steps use.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bybit_copyws.errors import ConfigurationError
+from bybit_copyws.sandbox.faults import ActiveFault
+from bybit_copyws.sandbox.garbage import make_garbage
+from bybit_copyws.sandbox.scenario import Scenario
+from bybit_copyws.sandbox.server import Server
+
+_T = TypeVar("_T")
+
+_SCOPES = ("public", "private", None)
+_HOWS = ("close", "fin", "rst")
+_DIRECTIONS = ("down", "up", "both")
+
+
+class Controls(ABC):
+    """The part of a sandbox that does things to its clients."""
+
+    @abstractmethod
+    def call(self, function: Callable[[Server], _T]) -> _T:
+        """Run a function in the exchange's thread."""
+
+    @abstractmethod
+    def _await(self, start: Callable[[Server], Coroutine[Any, Any, _T]]) -> _T:
+        """Run a coroutine in the exchange's thread, and wait for it."""
+
+    # Connections
+
+    def drop(
+        self, scope: str | None = None, *, how: str = "close", code: int = 1001, reason: str = ""
+    ) -> int:
+        """End connections: by a close frame, a FIN without one, or an RST.
+
+        Args:
+            scope: ``"public"``, ``"private"``, or ``None`` for both.
+            how: ``"close"``, ``"fin"`` or ``"rst"``.
+            code: of the close frame.
+            reason: of the close frame.
+
+        Returns:
+            How many were ended.
+
+        Raises:
+            ConfigurationError: there is no such scope or way.
+        """
+        _check("scope", scope, _SCOPES)
+        _check("how", how, _HOWS)
+        return self._await(lambda server: server.drop(scope, how, code, reason))
+
+    def silence(self, scope: str | None = None, *, direction: str = "both") -> int:
+        """Let open connections fall silent without ending: half-open, as behind a dead router.
+
+        What would be sent is kept until :meth:`resume`; new connections are not silent.
+
+        Args:
+            scope: ``"public"``, ``"private"``, or ``None`` for both.
+            direction: ``"down"`` (nothing is sent), ``"up"`` (nothing is read) or ``"both"``.
+
+        Returns:
+            How many fell silent.
+
+        Raises:
+            ConfigurationError: there is no such scope or direction.
+        """
+        _check("scope", scope, _SCOPES)
+        _check("direction", direction, _DIRECTIONS)
+        return self.call(lambda server: server.silence(scope, direction))
+
+    def slow_down(self, bytes_per_second: float, scope: str | None = None) -> int:
+        """Let open connections send only so many bytes in a second (a dribble).
+
+        Raises:
+            ConfigurationError: the rate is not above 0, or there is no such scope.
+        """
+        _check("scope", scope, _SCOPES)
+        if not bytes_per_second > 0:
+            raise ConfigurationError(f"bytes_per_second must be above 0, not {bytes_per_second!r}")
+        return self.call(lambda server: server.slow_down(bytes_per_second, scope))
+
+    def resume(self, scope: str | None = None) -> int:
+        """End silence, stalls and slowness; what was kept back leaves."""
+        _check("scope", scope, _SCOPES)
+        return self.call(lambda server: server.resume(scope))
+
+    def refuse_handshakes(
+        self,
+        status: int = 403,
+        times: int | None = 1,
+        *,
+        scope: str | None = None,
+        retry_after: float | None = None,
+        location: str | None = None,
+        body: str = "",
+    ) -> None:
+        """Refuse connections with an HTTP status (0: with text that is no HTTP).
+
+        Args:
+            status: such as 403, 429, 502, or 302 with ``location``.
+            times: how many; ``None`` for all until :meth:`heal`.
+            scope: ``"public"``, ``"private"``, or ``None`` for both.
+            retry_after: seconds to put into ``Retry-After``.
+            location: where to redirect to.
+            body: text of the reply.
+
+        Raises:
+            ConfigurationError: there is no such scope or status.
+        """
+        _check("scope", scope, _SCOPES)
+        self.call(
+            lambda server: server.refuse_handshakes(
+                status=status,
+                times=times,
+                scope=scope,
+                retry_after=retry_after,
+                location=location,
+                body=body,
+            )
+        )
+
+    def refuse_auth(self, ret_msg: str, times: int = 1) -> None:
+        """Refuse the next logins with a text."""
+        self.call(lambda server: server.refuse_auth(ret_msg, times))
+
+    def restart(self, how: str | None = "close") -> None:
+        """Restart the service: order books begin anew with ``u`` 1, connections end.
+
+        Args:
+            how: as for :meth:`drop`; ``None`` keeps the connections.
+        """
+        _check("how", how, (*_HOWS, None))
+        self._await(lambda server: server.restart(how))
+
+    # Messages
+
+    def fault(self, action: str, **arguments: Any) -> ActiveFault:
+        """Let something happen to messages: lose, delay, double, reorder, cut or spoil them.
+
+        Args:
+            action: see :class:`bybit_copyws.sandbox.Fault`.
+            arguments: further ones of :class:`bybit_copyws.sandbox.Fault`.
+
+        Returns:
+            The fault, whose ``hit`` counts the messages it has hit.
+
+        Raises:
+            ConfigurationError: there is no such fault.
+        """
+        return self.call(lambda server: server.fault(action=action, **arguments))
+
+    def heal(self) -> None:
+        """End all faults, silences and refusals of handshakes."""
+        self.call(lambda server: server.heal())
+
+    def push(self, payload: dict[str, Any] | str | bytes, scope: str | None = None) -> int:
+        """Send one text message, exactly as given, to every open connection of a scope.
+
+        Returns:
+            To how many.
+        """
+        _check("scope", scope, _SCOPES)
+        return self.call(lambda server: server.push(payload, scope))
+
+    def push_topic(self, message: dict[str, Any]) -> int:
+        """Send a message to the connections that subscribed its topic; return to how many."""
+        return self.call(lambda server: server.push_topic(message))
+
+    def garbage(self, kind: str, scope: str | None = None, *, topic: str = "order") -> int:
+        """Send bytes that no client should fall over.
+
+        Args:
+            kind: one of :data:`bybit_copyws.sandbox.GARBAGE`.
+            scope: ``"public"``, ``"private"``, or ``None`` for both.
+            topic: of those kinds that look like data.
+
+        Returns:
+            To how many connections.
+
+        Raises:
+            ConfigurationError: there is no such kind or scope.
+        """
+        _check("scope", scope, _SCOPES)
+        frame = make_garbage(kind, topic)
+        return self.call(lambda server: server.push_frame(frame, scope))
+
+    # Scenarios
+
+    def play(self, scenario: Scenario | str | Path) -> None:
+        """Let a scenario begin now; one that is under way ends.
+
+        Args:
+            scenario: the steps, or the path of their JSON file.
+
+        Raises:
+            ConfigurationError: the file cannot be read.
+        """
+        loaded = scenario if isinstance(scenario, Scenario) else Scenario.load(scenario)
+        self.call(lambda server: server.play(loaded))
+
+    @property
+    def playing(self) -> bool:
+        """Whether a scenario has steps left."""
+        return self.call(lambda server: server.playing)
+
+
+def _check(name: str, value: object, known: tuple[object, ...]) -> None:
+    if value not in known:
+        names = ", ".join(repr(each) for each in known)
+        raise ConfigurationError(f"{name} must be one of {names}, not {value!r}")
