@@ -3,10 +3,25 @@
 For bots and their tests. Nothing here talks to the network; the keys are throw-away values.
 """
 
+from bybit_copyws.sandbox.checker import Checker, Report
 from bybit_copyws.sandbox.faults import Fault
 from bybit_copyws.sandbox.garbage import GARBAGE
 from bybit_copyws.sandbox.history import Sent
+from bybit_copyws.sandbox.observer import Observer
+from bybit_copyws.sandbox.proxy import FaultProxy
 from bybit_copyws.sandbox.sandbox import DEFAULT_SYMBOLS, Sandbox
 from bybit_copyws.sandbox.scenario import Scenario, Step
 
-__all__ = ["DEFAULT_SYMBOLS", "GARBAGE", "Fault", "Sandbox", "Scenario", "Sent", "Step"]
+__all__ = [
+    "DEFAULT_SYMBOLS",
+    "GARBAGE",
+    "Checker",
+    "Fault",
+    "FaultProxy",
+    "Observer",
+    "Report",
+    "Sandbox",
+    "Scenario",
+    "Sent",
+    "Step",
+]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from bybit_copyws.errors import ConfigurationError
+from bybit_copyws.sandbox.checker import fingerprint
 
 
 class Sent(NamedTuple):
@@ -29,6 +30,11 @@ class Sent(NamedTuple):
     topic: str
     payload: bytes
     time_ms: int
+
+    @property
+    def fingerprint(self) -> int:
+        """What stands for the payload in another process."""
+        return fingerprint(self.payload)
 
 
 class History:

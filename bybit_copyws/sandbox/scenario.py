@@ -104,7 +104,7 @@ class Scenario:
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"scenario {path}: {error}") from error
         return cls(
-            (_step(f"scenario {path}, step {number}", row) for number, row in enumerate(rows, 1)),
+            (step_of(f"scenario {path}, step {number}", row) for number, row in enumerate(rows, 1)),
             str(path),
         )
 
@@ -159,7 +159,16 @@ class Playing:
         return due
 
 
-def _step(where: str, row: dict[str, Any]) -> Step:
+def step_of(where: str, row: dict[str, Any]) -> Step:
+    """Return the step that a JSON object describes.
+
+    Args:
+        where: what to name in an error.
+        row: ``do``, ``at`` or ``after``, and the arguments.
+
+    Raises:
+        ConfigurationError: something is missing or wrong.
+    """
     row = dict(row)
     do, at, after = row.pop("do", None), row.pop("at", None), row.pop("after", None)
     if not isinstance(do, str):

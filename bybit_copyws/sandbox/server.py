@@ -30,6 +30,7 @@ from bybit_copyws.sandbox.market import Instrument, Market
 from bybit_copyws.sandbox.peer import Peer
 from bybit_copyws.sandbox.scenario import Playing, Scenario
 from bybit_copyws.sandbox.venue import Connection, HandshakeRefusal, Rules, Turnstile
+from bybit_copyws.sandbox.window import Window
 from bybit_copyws.wire.profiles import COPY_TRADING_V3, V5, Profile
 from bybit_copyws.wire.signing import Credentials
 from bybit_copyws.wire.topics import Scope
@@ -135,6 +136,7 @@ class Server:
         for profile in (COPY_TRADING_V3, V5):
             app.router.add_get(profile.public_path, self._handler(profile, Scope.PUBLIC))
             app.router.add_get(profile.private_path, self._handler(profile, Scope.PRIVATE))
+        app.router.add_routes(Window(self).routes())
         self._runner = web.AppRunner(
             app, access_log=None, handle_signals=False, shutdown_timeout=0.1
         )
