@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from bybit_copyws.sandbox.market import Feed, Market, UnknownSymbol, UnknownTopic
+from bybit_copyws.sandbox.market import Feed, Market
 
 
 class Audience:
@@ -20,14 +20,7 @@ class Audience:
 
     def exists(self, profile: str, topic: str) -> bool:
         """Return whether the market has such a topic."""
-        if (profile, topic) in self._followed:
-            return True
-        try:
-            feed = self._market.open_feed(profile, tuple(topic.split(".")))
-        except (UnknownTopic, UnknownSymbol, ValueError):
-            return False
-        self._market.close_feed(feed)
-        return True
+        return self._market.has_topic(profile, tuple(topic.split(".")))
 
     def join(self, profile: str, topic: str, conn_id: str) -> Feed:
         """Let a connection follow a topic that exists."""

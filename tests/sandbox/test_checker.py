@@ -125,7 +125,7 @@ def test_a_client_loses_nothing_but_while_its_link_is_down(
     how: str, eventually: Callable[..., bool]
 ) -> None:
     checker = Checker()
-    with Sandbox(seed=5, activity=5.0, cadence="fast") as exchange:
+    with Sandbox(seed=5, activity=30.0, cadence="fast") as exchange:
         client = make_client(exchange)
         watch(client, checker)
         with client:

@@ -76,7 +76,7 @@ class BookFeed(Feed):
     @property
     def update_id(self) -> int:
         """The update id of the last push."""
-        return self._stamp.update_id
+        return 0 if self._restarting else self._stamp.update_id
 
     def continue_from(self, update_id: int | None) -> None:
         """Count on from where an earlier feed of the topic stopped, if there was one."""

@@ -205,6 +205,14 @@ class Market:
 
     # Feeds
 
+    def has_topic(self, profile: str, parts: tuple[str, ...]) -> bool:
+        """Return whether there is such a topic; arguments as of :meth:`open_feed`."""
+        try:
+            check(profile, parts)
+        except UnknownTopic:
+            return False
+        return parts[-1] in self.instruments
+
     def open_feed(self, profile: str, parts: tuple[str, ...]) -> Feed:
         """Return the feed of a topic; the same one for all who ask until it is closed.
 
@@ -218,8 +226,7 @@ class Market:
         topic = ".".join(parts)
         feed = self._open.get((profile, topic))
         if feed is None:
-            check(profile, parts)
-            if parts[-1] not in self.instruments:
+            if not self.has_topic(profile, parts):
                 raise UnknownTopic(topic)
             engine = self.engine(parts[-1])
             feed = make_feed(engine, profile, parts, every_change=self._every_change)
