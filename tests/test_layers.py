@@ -30,8 +30,8 @@ LEVELS = {
 }
 ONLY = {
     "websocket": ("stream/transport.py",),
-    "asyncio": ("sandbox/server.py", "sandbox/peer.py", "sandbox/sandbox.py"),
-    "aiohttp": ("sandbox/server.py", "sandbox/peer.py"),
+    "asyncio": ("sandbox/server.py", "sandbox/peer.py", "sandbox/sandbox.py", "sandbox/window.py"),
+    "aiohttp": ("sandbox/server.py", "sandbox/peer.py", "sandbox/window.py"),
 }
 
 
