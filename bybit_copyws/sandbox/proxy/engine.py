@@ -108,9 +108,12 @@ class Engine:
             return  # full: it wakes up anyway; closed: there is nothing to wake
 
     def wait(self) -> None:
-        """Wait until there is something to do."""
+        """Wait until there is something to do, and take note of it."""
         times = [each for each in (self._next, self._accept_at) if each is not None]
-        timeout = max(0.0, min(times) - time.monotonic()) if times else None
+        self.look(max(0.0, min(times) - time.monotonic()) if times else None)
+
+    def look(self, timeout: float | None = 0.0) -> None:
+        """Take note of what the sockets have to say, within ``timeout`` seconds."""
         for key, events in self._selector.select(timeout):
             if key.data is not None:
                 key.data.tell(events)

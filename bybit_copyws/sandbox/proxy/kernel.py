@@ -22,8 +22,8 @@ if sys.platform == "linux":
     def reserve(family: int, host: str, port: int) -> socket.socket | None:
         """Bind a port without listening, so that it stays ours while connections are refused.
 
-        Nobody else gets it then, and no client is given it as its own end and so connects to
-        itself.
+        The system gives it to nobody then: neither to another server that takes any port, nor to
+        a client as its own end, which would so connect to itself.
         """
         return bind(family, host, port)
 
@@ -42,10 +42,10 @@ def bind(family: int, host: str, port: int) -> socket.socket:
     """Bind a TCP socket; on POSIX also when old connections still name the port."""
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        if sys.platform != "win32":
+        if sys.platform != "win32":  # pragma: no branch
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
-    except OSError:
+    except BaseException:
         sock.close()
         raise
     return sock
@@ -58,7 +58,7 @@ def listen(family: int, host: str, port: int, *, buffer: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         sock.setblocking(False)
         sock.listen(_BACKLOG)
-    except OSError:
+    except BaseException:
         sock.close()
         raise
     return sock

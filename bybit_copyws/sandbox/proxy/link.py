@@ -7,6 +7,7 @@ an argument.
 from __future__ import annotations
 
 import enum
+import errno
 import selectors
 import socket
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ from bybit_copyws.sandbox.proxy.target import Address
 
 _TURN = 64  # pieces sent in one turn, so that no connection holds up the others
 _POLL = 0.001  # seconds between two looks at what the kernel does not tell by itself
+_BROKEN = (errno.ECONNRESET, errno.EPIPE)  # it was open, and is no more
 _RESET_POLL = 0.02  # seconds; the same, for an RST behind a FIN
 
 
@@ -139,8 +141,10 @@ class Link:
         """Go on once the attempt has come to an end."""
         if target.blocked:
             return
+        error = target.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        target.broken = error in _BROKEN
         # A socket can meet itself: the system gave it the very port on which nobody listens.
-        if target.failed() or target.sock.getsockname() == self._address:
+        if (error and not target.broken) or target.sock.getsockname() == self._address:
             target.close()
             self.connect(self._addresses)
         else:

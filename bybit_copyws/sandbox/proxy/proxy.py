@@ -224,7 +224,7 @@ class FaultProxy:
 
         Raises:
             ConfigurationError: the proxy does not run, or another program has taken the port
-                (on Linux it cannot).
+                (on Linux only if it asked for this one, with ``SO_REUSEADDR``).
         """
         self._command(Engine.accept)
 
@@ -277,20 +277,26 @@ class FaultProxy:
                 self._running = False
                 tasks, self._tasks = self._tasks, []
             for task in tasks:
-                task.future.set_exception(_not_running())
+                task.finish()
             self._tell_change()
 
     def _turn(self, engine: Engine) -> None:
         """Wait until there is something to do, and do it."""
-        engine.wait()
-        # Who has connected before a task was given is a connection of before.
-        engine.accept_pending()
+        # The look below may have taken the wake-up of a task that came during it.
+        if not self._tasks:
+            engine.wait()
         with self._lock:
             tasks, self._tasks = self._tasks, []
         try:
+            # All that had happened when a task was given comes before it.
+            engine.look()
+            engine.accept_pending()
+            changed = engine.advance()
             for task in tasks:
                 task.run(engine)
-            if engine.advance():
+            if tasks:
+                changed |= engine.advance()
+            if changed:
                 self._tell_change()
         finally:
             for task in tasks:
@@ -333,7 +339,7 @@ class _Task(Generic[_T]):
     def __init__(self, function: Callable[[Engine], _T]) -> None:
         self.future: concurrent.futures.Future[_T] = concurrent.futures.Future()
         self._function = function
-        self._tell: Callable[[], object] = self.future.cancel
+        self._tell = partial(self.future.set_exception, _not_running())
 
     def run(self, engine: Engine) -> None:
         """Run it, and keep the result."""
