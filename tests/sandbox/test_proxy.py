@@ -441,6 +441,28 @@ def test_a_held_direction_stops_reading_when_its_buffer_is_full(
         wire.close()
 
 
+@ways
+def test_a_reset_that_only_sending_shows_comes_behind_what_is_held(
+    listener: socket.socket, way: str
+) -> None:
+    with FaultProxy("127.0.0.1", listener.getsockname()[1], buffer=4096) as proxy:
+        wire = Wire(proxy, listener)
+        speaker, hearer = wire.connect(way)
+        direction(proxy, way).hold()
+        fill(speaker)
+        proxy.wait_for(waiting(way, 4096))  # so the speaker is not read any more
+        reset(speaker)
+        for _ in range(3):
+            hearer.sendall(b"x")
+            proxy.wait_for(waiting({"up": "down", "down": "up"}[way], 0))
+        assert nothing_more(hearer)
+        direction(proxy, way).release()
+        heard, end = hear(hearer)
+        assert end == "rst"
+        assert len(heard) >= 4096
+        wire.close()
+
+
 # Time and segments
 
 
@@ -850,12 +872,8 @@ def test_refusing_without_a_free_descriptor(wire: Wire) -> None:
 
 
 def test_without_a_descriptor_for_the_target_the_client_is_reset(wire: Wire) -> None:
-    client = socket.socket()
-    client.settimeout(PATIENCE)
-    wire.opened.append(client)
-    with descriptors_left(1):
-        client.connect(("127.0.0.1", wire.proxy.port))
-        assert hear(client) == (b"", "rst")
+    with descriptors_left(2):  # the client's two ends
+        assert knock(wire.proxy) == (b"", "rst")
     assert wire.proxy.ended[0].ended == "unreachable"
 
 
@@ -1002,6 +1020,8 @@ def test_addresses_that_cannot_be_had_are_refused(listener: socket.socket) -> No
         with pytest.raises(ConfigurationError, match=cure):
             proxy.start()
         proxy.close()
+    with pytest.raises(ConfigurationError, match="host must be"):
+        FaultProxy("127.0.0.1", 1, host="")
     with pytest.raises(ConfigurationError, match="buffer"):
         FaultProxy("127.0.0.1", 1, buffer=0)
     with pytest.raises(ConfigurationError, match="start the Sandbox"):

@@ -1,16 +1,18 @@
-"""The faults of one direction, as a user sets them, and the checks of what a user gives."""
+"""The faults of one direction, as a user sets them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from bybit_copyws.errors import ConfigurationError
+from bybit_copyws.sandbox.proxy.checks import (
+    check_how,
+    check_integer,
+    check_number,
+    check_times,
+)
 from bybit_copyws.sandbox.proxy.faults import Cut, Faults, Flip
 from bybit_copyws.sandbox.proxy.lane import Lane
-
-HOWS = ("rst", "fin", "hold")
 
 
 class Way(Protocol):
@@ -52,7 +54,7 @@ class Direction:
         """
         check_integer("offset", offset, 0)
         check_how(how)
-        self._arm_cut(Cut(offset, how, _check_times(times)))
+        self._arm_cut(Cut(offset, how, check_times(times)))
 
     def flip_at(self, offset: int, bit: int = 0, *, times: int | None = 1) -> None:
         """Flip one bit of the next connection in this direction.
@@ -67,7 +69,7 @@ class Direction:
         """
         check_integer("offset", offset, 0)
         check_integer("bit", bit, 0, 7)
-        flip = Flip(offset, 1 << bit, _check_times(times))
+        flip = Flip(offset, 1 << bit, check_times(times))
         self._way(lambda faults, _: faults.flips.append(flip))
 
     def hold(self) -> None:
@@ -145,33 +147,3 @@ class Direction:
 
     def _set(self, **values: Any) -> None:
         self._way(lambda faults, _: vars(faults).update(values))
-
-
-def check_how(how: str) -> None:
-    """Refuse an unknown way to cut."""
-    if how not in HOWS:
-        raise ConfigurationError(f"how must be one of {', '.join(HOWS)}, not {how!r}")
-
-
-def check_integer(name: str, value: int, least: int | None = None, most: int | None = None) -> None:
-    """Refuse what is no integer of a range."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigurationError(f"{name} must be an integer, not {value!r}")
-    if (least is not None and value < least) or (most is not None and value > most):
-        bounds = f"at least {least}" if most is None else f"from {least} to {most}"
-        raise ConfigurationError(f"{name} must be {bounds}, not {value!r}")
-
-
-def check_number(name: str, value: float, *, above: float | None = None) -> None:
-    """Refuse what is no finite number, or too small: below 0, or not above a bound."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigurationError(f"{name} must be a finite number, not {value!r}")
-    if value < 0 or (above is not None and value <= above):
-        bound = "0 or more" if above is None else f"above {above:g}"
-        raise ConfigurationError(f"{name} must be {bound}, not {value!r}")
-
-
-def _check_times(times: int | None) -> int | None:
-    if times is not None:
-        check_integer("times", times, 1)
-    return times

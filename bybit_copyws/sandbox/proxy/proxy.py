@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from bybit_copyws.errors import ConfigurationError
-from bybit_copyws.sandbox.proxy.direction import Direction, Way, check_how, check_integer
+from bybit_copyws.sandbox.proxy.checks import check_how, check_integer
+from bybit_copyws.sandbox.proxy.direction import Direction, Way
 from bybit_copyws.sandbox.proxy.engine import Engine
 from bybit_copyws.sandbox.proxy.faults import Faults
 from bybit_copyws.sandbox.proxy.lane import Lane
 from bybit_copyws.sandbox.proxy.link import ProxiedConnection
 from bybit_copyws.sandbox.proxy.target import HasUrl, parse_target, resolve
+from bybit_copyws.sandbox.proxy.task import Task, not_running
 from bybit_copyws.wire.profiles import Environment
 
 _T = TypeVar("_T")
@@ -68,6 +68,8 @@ class FaultProxy:
         buffer: int = 2**20,
     ) -> None:
         self._scheme, self._target = parse_target(target, target_port)
+        if not isinstance(host, str) or not host:
+            raise ConfigurationError(f"host must be an address of this machine, not {host!r}")
         check_integer("port", port, 0, 65_535)
         check_integer("buffer", buffer, 1, 2**30)
         self._host, self._port, self._buffer = host, port, buffer
@@ -80,7 +82,7 @@ class FaultProxy:
         # Guards what stands below it; held only for a look or a change, or to run a function when
         # no thread does. No other lock is taken while it is held.
         self._lock = threading.Lock()
-        self._tasks: list[_Task[Any]] = []
+        self._tasks: list[Task[Any]] = []
         self._running = False
         self._engine: Engine | None = None
         self._thread: threading.Thread | None = None
@@ -145,7 +147,7 @@ class FaultProxy:
     def port(self) -> int:
         """The port that it listens on."""
         if self._engine is None:
-            raise _not_running()
+            raise not_running()
         return self._port
 
     @property
@@ -310,7 +312,7 @@ class FaultProxy:
     def _command(self, function: Callable[[Engine], _T]) -> _T:
         """Run a function in the proxy's thread."""
         if not self._running:
-            raise _not_running()
+            raise not_running()
         return self._call(function)
 
     def _call(self, function: Callable[[Engine], _T]) -> _T:
@@ -318,10 +320,10 @@ class FaultProxy:
         with self._lock:
             engine = self._engine
             if engine is None:
-                raise _not_running()
+                raise not_running()
             if not self._running:
                 return function(engine)
-            task = _Task(function)
+            task = Task(function)
             self._tasks.append(task)
         engine.wake()
         return task.future.result()
@@ -331,29 +333,3 @@ class FaultProxy:
             self._command(lambda engine: function(*pick(engine)))
 
         return way
-
-
-class _Task(Generic[_T]):
-    """A function to run in the proxy's thread; its caller gets the result when that has effect."""
-
-    def __init__(self, function: Callable[[Engine], _T]) -> None:
-        self.future: concurrent.futures.Future[_T] = concurrent.futures.Future()
-        self._function = function
-        self._tell = partial(self.future.set_exception, _not_running())
-
-    def run(self, engine: Engine) -> None:
-        """Run it, and keep the result."""
-        try:
-            result = self._function(engine)
-        except BaseException as error:  # noqa: BLE001 (raised again in the caller)
-            self._tell = partial(self.future.set_exception, error)
-        else:
-            self._tell = partial(self.future.set_result, result)
-
-    def finish(self) -> None:
-        """Hand over the result."""
-        self._tell()
-
-
-def _not_running() -> ConfigurationError:
-    return ConfigurationError("the proxy is not running: start() it, or use `with`")

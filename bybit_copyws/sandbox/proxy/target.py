@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 from bybit_copyws.errors import ConfigurationError
-from bybit_copyws.sandbox.proxy.direction import check_integer
+from bybit_copyws.sandbox.proxy.checks import check_integer
 
 # A family and an address of it, as getaddrinfo gives them.
 Address: TypeAlias = tuple[int, tuple[Any, ...]]
