@@ -9,8 +9,12 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from .model import ZERO, Execution, Order
+from .model import ZERO, Execution, Order, OrderStatus
 from .numbers import as_is, like, optional, plain
+
+# "PartiallyFilledCanceled: only spot has this order status"; of derivatives, "Cancelled" may have
+# an executed qty (Bybit v5, "Enums", orderStatus).
+_WRITTEN_AS = {OrderStatus.PARTIALLY_FILLED_CANCELED: OrderStatus.CANCELLED}
 
 
 def _order(order: Order) -> dict[str, Any]:
@@ -26,7 +30,7 @@ def _order(order: Order) -> dict[str, Any]:
         "qty": as_is(order.qty),
         "orderIv": "",
         "timeInForce": order.time_in_force,
-        "orderStatus": order.status.value,
+        "orderStatus": _WRITTEN_AS.get(order.status, order.status).value,
         "orderLinkId": order.order_link_id,
         "lastPriceOnCreated": "",
         "reduceOnly": order.reduce_only,
