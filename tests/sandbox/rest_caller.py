@@ -76,6 +76,12 @@ class Caller:
         assert (reply["result"], self.reply.status) == ({}, 200)
         return reply["retCode"], reply["retMsg"]
 
+    def move(self, symbol, price):
+        """Let the market gap to a price, and whoever listens hear of it."""
+        self.market.advance(self.now_ms)
+        self.market.move(symbol, price)
+        self.market.advance(self.now_ms)
+
     def price(self, symbol):
         """Return a price a little below the market, on the tick."""
         tick = self.market.instrument(symbol).tick_size

@@ -27,7 +27,6 @@ _UNSUPPORTED = {
     "activePrice": "",
 }
 _HEDGE_MODE = 3
-_FILTERS = ("symbol", "orderId", "orderLinkId", "orderStatus")
 # When the account was set up; a fixed time, so that runs repeat.
 _ACCOUNT_UPDATED_MS = 1_697_078_946_000
 
@@ -86,19 +85,27 @@ def order_history(call: Call) -> Result:
     """List orders that are done, the latest created one first."""
     params = call.params.values
     call.params.need_linear()
-    fits = in_time(params)
-    rows = ((order, _history_row(order)) for order in call.account.orders if not order.live)
+    fits, status = in_time(params), call.params.text("orderStatus")
     found = [
-        row
-        for order, row in rows
-        if fits(order.created_time) and matches(params, **{name: row[name] for name in _FILTERS})
+        order
+        for order in call.account.orders
+        if not order.live
+        and fits(order.created_time)
+        and matches(
+            params,
+            symbol=order.symbol,
+            orderId=order.order_id,
+            orderLinkId=order.order_link_id,
+        )
+        # Only now: writing an order down takes longer than all of the above.
+        and (not status or render_order(order)["orderStatus"] == status)
     ]
-    shown, cursor = page(found, params, _order_id, 20)
-    return {"list": shown, "nextPageCursor": cursor, "category": "linear"}
-
-
-def _order_id(row: Result) -> str:
-    return str(row["orderId"])
+    shown, cursor = page(found, params, lambda order: order.order_id, 20)
+    return {
+        "list": [_history_row(order) for order in shown],
+        "nextPageCursor": cursor,
+        "category": "linear",
+    }
 
 
 def _history_row(order: Order) -> Result:
