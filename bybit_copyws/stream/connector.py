@@ -6,7 +6,7 @@ Name look-up, all addresses and the TLS handshake share the deadline. Must not k
 from __future__ import annotations
 
 import errno
-import queue
+import os
 import socket
 import ssl
 import threading
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from bybit_copyws.errors import ConnectFailed
@@ -24,7 +24,8 @@ _PORTS = {"ws": 80, "wss": 443}
 _GLANCE = 0.05  # seconds between two looks at `stopped`
 _IN_PROGRESS = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN)
 
-Address = tuple[Any, ...]
+AddressInfo = tuple[Any, ...]
+"""What ``getaddrinfo`` gives: family, kind, protocol, canonical name, address."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,58 @@ class Endpoint:
             return False
 
 
+class LookUp:
+    """A name look-up in a thread of its own: ``getaddrinfo`` knows no timeout, nor can it stop.
+
+    An attempt that gives up leaves it running; the next one for the same host joins it, so that
+    a dead name server costs one thread and not one for each attempt.
+
+    Attributes:
+        done: set when there is an answer.
+        addresses: the answer.
+        error: why there is none.
+    """
+
+    # Guards _running; held for a few steps, no other lock is taken inside.
+    _lock = threading.Lock()
+    _running: ClassVar[dict[tuple[str, int], LookUp]] = {}
+
+    def __init__(self, host: str, port: int) -> None:
+        self.done = threading.Event()
+        self.addresses: list[AddressInfo] = []
+        self.error: OSError | UnicodeError | None = None
+        self._key = (host, port)
+
+    @classmethod
+    def of(cls, host: str, port: int) -> LookUp:
+        """Return the look-up of a host that is under way, or begin one."""
+        with cls._lock:
+            look_up = cls._running.get((host, port))
+            if look_up is None:
+                look_up = cls(host, port)
+                name = "bybit-copyws:resolver"
+                threading.Thread(target=look_up._run, name=name, daemon=True).start()
+                cls._running[host, port] = look_up
+            return look_up
+
+    def _run(self) -> None:
+        try:
+            self.addresses = socket.getaddrinfo(*self._key, 0, socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            self.error = error
+        finally:
+            with self._lock:
+                del self._running[self._key]
+            self.done.set()
+
+
+def _default_context() -> ssl.SSLContext:
+    """Return Python's defaults, but no key log: SSLKEYLOGFILE would give the session away."""
+    context = ssl.create_default_context()
+    context.keylog_filename = None  # type: ignore[assignment] # typeshed knows the getter only
+    return context
+
+
 class Connector:
     """One attempt to open a connection.
 
@@ -96,55 +149,50 @@ class Connector:
         Raises:
             ConnectFailed: it could not be opened; the text says at which step and why.
         """
-        failures = []
-        for family, kind, proto, _, address in self._resolve():
-            sock = socket.socket(family, kind, proto)
+        failures: list[str] = []
+        whole = self._deadline
+        addresses = self._resolve()
+        for place, address in enumerate(addresses):
+            # An address that swallows everything must leave time for the next.
+            now = time.monotonic()
+            self._deadline = now + (whole - now) / (len(addresses) - place)
             try:
-                self._connect(sock, address)
-                return self._wrap(sock)
+                return self._try(address)
             except ConnectFailed as error:
-                sock.close()
-                failures.append(f"{address[0]}: {error.reason}")
-            except BaseException:
-                sock.close()
-                raise
-            self._remaining("connecting")
+                failures.append(f"{address[4][0]}: {error.reason}")
+            if self._stopped.is_set():
+                break
         raise self._failed("; ".join(failures) or "the name has no address")
 
-    def _resolve(self) -> list[Any]:
-        host, port = self._endpoint.host, self._endpoint.port
+    def _try(self, address: AddressInfo) -> socket.socket:
+        family, kind, proto, _, where = address
         try:
-            ip_address(host)
-        except ValueError:
-            return self._look_up(host, port)
-        return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+            sock = socket.socket(family, kind, proto)
+        except OSError as error:
+            raise self._failed(f"no socket can be made ({error})") from error
+        try:
+            self._connect(sock, where)
+            return self._wrap(sock)
+        except BaseException:
+            sock.close()
+            raise
 
-    def _look_up(self, host: str, port: int) -> list[Any]:
-        """Resolve in another thread: ``getaddrinfo`` knows no timeout and cannot be stopped."""
-        answers: queue.SimpleQueue[list[Any] | OSError | UnicodeError] = queue.SimpleQueue()
+    def _resolve(self) -> list[AddressInfo]:
+        look_up = LookUp.of(self._endpoint.host, self._endpoint.port)
+        while not look_up.done.wait(min(self._remaining("looking up the name"), _GLANCE)):
+            pass
+        if look_up.error is not None:
+            raise self._failed(f"the name cannot be resolved ({look_up.error})")
+        return look_up.addresses
 
-        def resolve() -> None:
-            try:
-                answers.put(socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM))
-            except (OSError, UnicodeError) as error:
-                answers.put(error)
-
-        threading.Thread(target=resolve, name="bybit-copyws:resolver", daemon=True).start()
-        while True:
-            left = self._remaining("looking up the name")
-            try:
-                answer = answers.get(timeout=min(left, _GLANCE))
-            except queue.Empty:
-                continue
-            if isinstance(answer, list):
-                return answer
-            raise self._failed(f"the name cannot be resolved ({answer})") from answer
-
-    def _connect(self, sock: socket.socket, address: Address) -> None:
+    def _connect(self, sock: socket.socket, address: Any) -> None:
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        code = sock.connect_ex(address)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            code = sock.connect_ex(address)
+        except OSError as error:
+            raise self._failed(str(error)) from error
         if code not in _IN_PROGRESS:
             raise self._os_failed(code)
         self._wait(Poller(sock).writable, "connecting")
@@ -155,7 +203,7 @@ class Connector:
     def _wrap(self, sock: socket.socket) -> socket.socket:
         if not self._endpoint.secure:
             return sock
-        context = self._context or ssl.create_default_context()
+        context = self._context or _default_context()
         try:
             secure = context.wrap_socket(
                 sock, server_hostname=self._endpoint.host, do_handshake_on_connect=False
@@ -198,7 +246,7 @@ class Connector:
         return left
 
     def _os_failed(self, code: int) -> ConnectFailed:
-        return self._failed(errno.errorcode.get(code, str(code)).removeprefix("E").lower())
+        return self._failed(os.strerror(code).lower())
 
     def _failed(self, reason: str) -> ConnectFailed:
         return ConnectFailed(self._endpoint.name, reason)
