@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from bybit_copyws.errors import ConfigurationError, StreamClosed, StreamError, SubscriptionError
-from bybit_copyws.events import Event, EventCallback
+from bybit_copyws.events import Event, EventCallback, State
 from bybit_copyws.health import Health
 from bybit_copyws.messages import MessageCallback
 from bybit_copyws.policy.backoff import Backoff
@@ -36,6 +36,9 @@ _VARIABLES = {
     "environment": "BYBIT_ENVIRONMENT",
     "profile": "BYBIT_PROFILE",
 }
+_CLOSER_GRACE = 0.1  # seconds beyond the timeout of close() for its thread to hand over
+_MOST_SECONDS = 86_400.0
+_MOST_BYTES = 2**31
 _FOREVER_LOOK = 0.5  # seconds; on Windows a wait without end cannot be interrupted by Ctrl-C
 
 
@@ -61,7 +64,7 @@ class CopyTradingClient:
         pong_timeout: seconds to wait for the answer before the link is taken for dead.
         open_timeout: seconds for name look-up, TCP, TLS and WebSocket handshake together.
         reply_timeout: seconds to wait for the reply to an operation before the link is ended.
-        frame_timeout: seconds that a message may stop in its middle.
+        frame_timeout: seconds within which a message that has begun must have come as a whole.
         send_timeout: seconds that the exchange may refuse to take what we send.
         auth_expires: seconds for which the signature of a login is valid.
         max_message_size: bytes; a longer message ends the link.
@@ -108,9 +111,8 @@ class CopyTradingClient:
             "send_timeout": send_timeout,
             "auth_expires": auth_expires,
         }
-        _check_positive(
-            {**times, "open_timeout": open_timeout, "max_message_size": max_message_size}
-        )
+        _check_seconds({**times, "open_timeout": open_timeout})
+        _check_size("max_message_size", max_message_size)
         self._profile = find_profile(profile)
         self._environment = find_environment(self._profile, environment)
         self._notifier = Notifier(self._interrupted)
@@ -198,8 +200,6 @@ class CopyTradingClient:
             for scope, stream in self._streams.items():
                 mine = [topic for topic in topics if topic.scope is scope]
                 if mine:
-                    if stream.error is not None:
-                        raise stream.error.with_traceback(None)
                     handlers += stream.subscribe(mine, callback)
         except Exception:
             self.remove(handlers)
@@ -264,10 +264,10 @@ class CopyTradingClient:
         Raises:
             StreamClosed: the client was closed; make a new one.
         """
-        self._check_open()
         with self._lock:
+            self._check_open()
             self._started = True
-        self._notifier.start()
+            self._notifier.start()
         self._start_streams()
 
     def _start_streams(self) -> None:
@@ -280,15 +280,36 @@ class CopyTradingClient:
     def close(self, timeout: float = 2.0) -> None:
         """End everything. Works from any thread, inside a callback, in every state, and twice.
 
-        After it has returned no callback starts; one that is running may finish (called from
-        inside a callback, that one).
+        After it has returned no message callback starts; one that is running may finish (called
+        from inside a callback, that one). Listeners still hear of the end.
 
         Args:
             timeout: seconds to wait for the connections to end in good order.
         """
         deadline = time.monotonic() + timeout
+        for stream in self._streams.values():
+            stream.mute()
+        if threading.current_thread() is not threading.main_thread():
+            self._close(deadline, threading.get_ident())
+            return
+        # The main thread may be inside a signal handler, on top of a call of ours that holds a
+        # lock: it must not wait for that itself.
+        closer = threading.Thread(
+            target=self._close,
+            args=(deadline, threading.get_ident()),
+            name="bybit-copyws:closer",
+            daemon=True,
+        )
+        try:
+            closer.start()
+        except RuntimeError:  # no thread can be had, or the interpreter is about to end
+            self._close(deadline, threading.get_ident())
+        else:
+            closer.join(max(0.0, deadline - time.monotonic()) + _CLOSER_GRACE)
+
+    def _close(self, deadline: float, me: int) -> None:
+        timeout = deadline - time.monotonic()
         self._begin_close()
-        me = threading.get_ident()
         self._closers.add(me)
         try:
             # A little of the time is kept for ending by force what did not end in good order.
@@ -296,9 +317,11 @@ class CopyTradingClient:
             for stream in self._streams.values():
                 stream.end()
             self._join(deadline)
-            self._notifier.close(max(0.0, deadline - time.monotonic()))
+            if not self._in_a_callback_of(me):
+                self._notifier.close(max(0.0, deadline - time.monotonic()))
         finally:
             self._closers.discard(me)
+            self._tell_change()
 
     def _begin_close(self) -> None:
         with self._lock:
@@ -340,7 +363,7 @@ class CopyTradingClient:
         if self._interrupt is not None:
             raise self._interrupt
         if error is not None:
-            raise error.with_traceback(None)
+            raise error.again()
 
     def __enter__(self) -> CopyTradingClient:
         self.start()
@@ -377,7 +400,7 @@ class CopyTradingClient:
             raise StreamClosed("the client was closed")
         error = self._error()
         if error is not None:
-            raise error.with_traceback(None)
+            raise error.again()
         missing, refused = self._unsettled()
         if refused:
             ret_msg = refused[0].ret_msg or ""
@@ -427,9 +450,21 @@ class CopyTradingClient:
     # For subscriptions
 
     def wait_for(self, predicate: Callable[[], bool], timeout: float) -> bool:
-        """Wait until something about the connections is true; return whether it became so."""
+        """Wait until something about the connections is true; return whether it became so.
+
+        Raises:
+            ConfigurationError: it is not yet so, and this is a callback.
+        """
+        if not predicate() and self._in_a_callback_of(threading.get_ident()):
+            raise ConfigurationError(
+                "waiting inside a callback cannot work: what is waited for is read by the same "
+                "thread, which the callback holds up. Listen for an event instead"
+            )
         with self._changed:
             return self._changed.wait_for(predicate, timeout)
+
+    def _in_a_callback_of(self, thread_id: int) -> bool:
+        return any(thread_id in stream.thread_ids for stream in self._streams.values())
 
     def remove(self, handlers: Sequence[Handler]) -> None:
         """Take handlers out of their streams."""
@@ -457,6 +492,8 @@ class CopyTradingClient:
             self._changed.notify_all()
         if self._error() is not None:
             self._done.set()
+        if self._closed and all(each.state is State.CLOSED for each in self._streams.values()):
+            self._notifier.finish()  # every event is queued by now
 
     def _interrupted(self, error: BaseException) -> None:
         """Close for a callback that raised what is meant for the whole program."""
@@ -491,12 +528,17 @@ def _names(topic_or_topics: str | Iterable[str]) -> list[str]:
         return [topic_or_topics]
     try:
         names = list(topic_or_topics)
+        if isinstance(topic_or_topics, (bytes, bytearray)):
+            raise TypeError
     except TypeError:
         raise ConfigurationError(
             f"topics must be a string or several, not {type(topic_or_topics).__name__}"
         ) from None
     if not names:
         raise ConfigurationError("no topic was given")
+    for name in names:
+        if not isinstance(name, str):
+            raise ConfigurationError(f"a topic must be a string, not {type(name).__name__}")
     return names
 
 
@@ -520,10 +562,25 @@ def _from_environment() -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def _check_positive(options: Mapping[str, float]) -> None:
+def _check_seconds(options: Mapping[str, float]) -> None:
     for name, value in options.items():
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
-            raise ConfigurationError(f"{name} must be a number above 0, not {value!r}")
+        if (
+            not isinstance(value, (int, float))
+            or isinstance(value, bool)
+            or not 0 < value <= _MOST_SECONDS
+        ):
+            raise ConfigurationError(
+                f"{name} must be a number of seconds above 0, at most {_MOST_SECONDS:,.0f}, not "
+                f"{value!r}"
+            )
+
+
+def _check_size(name: str, value: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _MOST_BYTES:
+        raise ConfigurationError(
+            f"{name} must be a whole number of bytes above 0, at most {_MOST_BYTES:,}, not "
+            f"{value!r}"
+        )
 
 
 def _check_safe_for_secrets(endpoint: Endpoint, context: ssl.SSLContext | None) -> None:

@@ -21,10 +21,23 @@ the rest of the package.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
+
+_E = TypeVar("_E", bound="BybitCopyWSError")
 
 
 class BybitCopyWSError(Exception):
     """Base of every error of this library."""
+
+    def again(self: _E) -> _E:
+        """Return the same error without a traceback, to be raised once more.
+
+        One object raised by several threads would gather the frames of all of them.
+        """
+        twin = type(self).__new__(type(self), *self.args)
+        twin.args = self.args
+        twin.__dict__.update(self.__dict__)
+        return twin
 
 
 class ConfigurationError(BybitCopyWSError, ValueError):
@@ -52,8 +65,10 @@ class ConnectFailed(StreamError):
         *,
         status: int | None = None,
         retry_after: float | None = None,
+        explanation: str = "",
     ) -> None:
-        super().__init__(f"cannot connect to {host}: {reason}")
+        text = f"cannot connect to {host}: {reason}"
+        super().__init__(f"{text}. {explanation}" if explanation else text)
         self.host = host
         self.reason = reason
         self.status = status

@@ -86,7 +86,7 @@ class Subscription:
         if error is not None and not (
             self._unsubscribed and not isinstance(error, SubscriptionError)
         ):
-            raise error
+            raise error.again()
         if not settled:
             raise TimeoutError(
                 f"{', '.join(self._open()[:5])}: no answer of the exchange within {timeout:g} s"

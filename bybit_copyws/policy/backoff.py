@@ -19,6 +19,7 @@ class Backoff:
         base: upper end of the first wait, in seconds.
         cap: upper end of any wait, in seconds.
         good_after: a link that was active for so many seconds counts as good.
+        refused: seconds to wait at least after HTTP 403 (banned) or 429 (too many requests).
 
     Raises:
         ConfigurationError: a value is not positive, or the cap is below the base.
@@ -27,13 +28,15 @@ class Backoff:
     base: float = 1.0
     cap: float = 30.0
     good_after: float = 10.0
+    refused: float = 60.0
 
     def __post_init__(self) -> None:
         """Refuse values that would make a storm or no retry at all."""
-        if not 0 < self.base <= self.cap or not self.good_after >= 0:
+        if not 0 < self.base <= self.cap or not (self.good_after >= 0 and self.refused >= 0):
             raise ConfigurationError(
-                f"backoff needs 0 < base <= cap and good_after >= 0, not base={self.base}, "
-                f"cap={self.cap}, good_after={self.good_after}"
+                "backoff needs 0 < base <= cap, good_after >= 0 and refused >= 0, not "
+                f"base={self.base}, cap={self.cap}, good_after={self.good_after}, "
+                f"refused={self.refused}"
             )
 
     def delay(self, attempt: int, headroom: float, rng: random.Random) -> float:

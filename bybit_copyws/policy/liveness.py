@@ -1,7 +1,7 @@
 """When to ping, and when a connection must be taken for dead.
 
-Pure. A verdict is never passed while the reader is busy or has unread bytes waiting: the answer
-may be among them, and the read that follows decides.
+Pure. A verdict is never passed while the answer may be among bytes that lie unread: the reader
+must have been idle, or have taken as much as could lie there when the answer became overdue.
 """
 
 from __future__ import annotations
@@ -19,11 +19,15 @@ class LinkStatus(NamedTuple):
         idle: the reader waits for bytes and none lie unread.
         frame_since: monotonic time at which the unfinished frame began, or ``None``.
         blocked_since: monotonic time since which something to send cannot leave, or ``None``.
+        received: bytes that the reader has taken so far.
+        capacity: bytes that may lie unread at most.
     """
 
     idle: bool = True
     frame_since: float | None = None
     blocked_since: float | None = None
+    received: int = 0
+    capacity: int = 0
 
 
 class Pings:
@@ -76,20 +80,30 @@ class Pings:
 
 
 class Suspicion:
-    """Turns a suspicion into a verdict only if it still holds a moment later."""
+    """Turns a suspicion into a verdict once nothing unread can refute it."""
 
     def __init__(self) -> None:
-        self._since: float | None = None
+        self._idle_since: float | None = None
+        self._read_by: int | None = None
 
-    def confirmed(self, suspicious: bool, now: float) -> bool:
-        """Return whether the suspicion has held for :data:`GRACE` without a break."""
+    def confirmed(self, suspicious: bool, link: LinkStatus, now: float) -> bool:
+        """Return whether a suspicion is certain.
+
+        It is if the reader was idle for :data:`GRACE` without a break, or has read all that could
+        lie unread when the suspicion began.
+        """
         if not suspicious:
-            self._since = None
+            self._idle_since = self._read_by = None
             return False
-        if self._since is None:
-            self._since = now
-        return now >= self._since + GRACE
+        if self._read_by is None:
+            self._read_by = link.received + max(link.capacity, 1)
+        if not link.idle:
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = now
+        waited = self._idle_since is not None and now >= self._idle_since + GRACE
+        return waited or link.received >= self._read_by
 
     def deadline(self) -> float | None:
         """Return when to look again, in monotonic seconds; ``None`` without suspicion."""
-        return None if self._since is None else self._since + GRACE
+        return None if self._idle_since is None else self._idle_since + GRACE

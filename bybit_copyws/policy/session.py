@@ -63,6 +63,7 @@ MAX_RETRY_AFTER = 3600.0
 """Seconds for which a server's ``Retry-After`` is obeyed at most; a ban lasts half an hour."""
 
 _LIVE = (State.AUTHENTICATING, State.ACTIVE)
+_SLOW_DOWN = (403, 429)  # banned or too fast: to try again soon makes it worse
 
 
 @dataclass(frozen=True)
@@ -177,8 +178,11 @@ class Session:
             self._move(Signal.END, now, str(error))
             return
         delay = backoff.delay(self._failures, headroom, self._rng)
-        if isinstance(error, ConnectFailed) and error.retry_after is not None:
-            delay = max(delay, min(error.retry_after, MAX_RETRY_AFTER))
+        if isinstance(error, ConnectFailed):
+            if error.retry_after is not None:
+                delay = max(delay, min(error.retry_after, MAX_RETRY_AFTER))
+            elif error.status in _SLOW_DOWN:
+                delay = max(delay, backoff.refused)
         self.retry_at = now.mono + delay
         self.registry.reset()
         self._move(Signal.LOST, now, f"{error}; next attempt in {delay:.1f} s")
@@ -274,7 +278,7 @@ class Session:
             self.end(ConnectionLost(f"the exchange takes nothing: a send hung for {timeout:g} s"))
             return
         overdue = self._overdue(now.mono, link)
-        confirmed = self._suspicion.confirmed(overdue is not None and link.idle, now.mono)
+        confirmed = self._suspicion.confirmed(overdue is not None, link, now.mono)
         if confirmed and overdue is not None:
             self.end(overdue)
         elif self._pings.take_due(now.mono):
@@ -424,11 +428,14 @@ class Session:
             )
         if link.frame_since is not None and now >= link.frame_since + settings.frame_timeout:
             return ConnectionLost(
-                f"a message stopped in the middle for {settings.frame_timeout:g} s"
+                f"a message that had begun did not end within {settings.frame_timeout:g} s"
             )
         return None
 
     def _forget_link(self) -> None:
+        oldest = self._pending.oldest()
+        if oldest is not None and oldest.op == AUTH:
+            self._login_retried = False  # the second try was never answered
         self._pings.stop()
         self._pending.clear()
         self._suspects.clear()

@@ -6,7 +6,6 @@ per message. What is not plain data takes the slow way. Must not know threads or
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -25,10 +24,9 @@ from bybit_copyws.wire.frames import Binary, Item
 from bybit_copyws.wire.replies import Ack, Pong, read_reply
 from bybit_copyws.wire.topics import TopicTable
 
-_log = logging.getLogger(__name__)
-
 MAX_UNKNOWN = 100
 """Kinds of unknown messages that are told apart (and reported once each)."""
+_SHOWN_KEYS, _SHOWN_KEY = 8, 32  # how many keys of an odd message are shown, and how much of each
 
 
 class Owner(Protocol):
@@ -43,7 +41,7 @@ class Owner(Protocol):
     def bad_message(self, reason: str, excerpt: bytes, *, counts: bool) -> None:
         """Take a message that cannot be used; ``counts`` if too many of them end the link."""
 
-    def callback_failed(self, handler: Handler, error: Exception, message: Message) -> None:
+    def callback_failed(self, handler: Handler, error: BaseException, message: Message) -> None:
         """Take the failure of a callback."""
 
     def interrupted(self, error: BaseException) -> None:
@@ -106,18 +104,18 @@ class Dispatcher:
         for name, parser, handlers in routes:
             message = Message(name, envelope.type, ts, envelope.data, received_ns, raw, parser)
             for handler in handlers:
-                # First say what runs, then look whether it may: close() reads them the other way
-                # round, so that after it has returned no callback starts.
+                # First say what runs, then look whether it may: whoever has set `stopped` and then
+                # finds nothing running knows that nothing will.
                 self.running = (handler, started)
                 if self.stopped or not handler.active:
                     continue
                 try:
                     handler.callback(message)
-                except Exception as error:  # noqa: BLE001 (user code: reported, the stream goes on)
+                except (KeyboardInterrupt, SystemExit) as error:
+                    self._owner.interrupted(error)
+                except BaseException as error:  # noqa: BLE001 (user code: reported, the stream goes on)
                     handler.failures += 1
                     self._owner.callback_failed(handler, error, message)
-                except BaseException as error:  # noqa: BLE001 (handed to run_forever)
-                    self._owner.interrupted(error)
                 ended = now()
                 handler.calls += 1
                 handler.seconds += ended - started
@@ -149,7 +147,8 @@ class Dispatcher:
             return
         reply = read_reply(message)
         if reply is None:
-            self._report_once(f"neither data nor a reply: keys {sorted(message)[:8]}", payload)
+            keys = [key[:_SHOWN_KEY] for key in sorted(message)[:_SHOWN_KEYS]]
+            self._report_once(f"neither data nor a reply: keys {keys}", payload)
         else:
             self._owner.replied(reply)
 

@@ -6,11 +6,16 @@ so it works however long a callback blocks the reader.
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import Protocol
 
-_log = logging.getLogger(__name__)
+from bybit_copyws.stream.log import GuardedLogger
+
+_log = GuardedLogger(__name__)
+
+
+AFTER_A_BUG = 1.0
+"""Seconds to wait after something that should not happen, so that it is no storm."""
 
 
 class Beating(Protocol):
@@ -18,6 +23,9 @@ class Beating(Protocol):
 
     def beat(self) -> float | None:
         """Do what is due; return seconds until the next beat, or ``None`` for the end."""
+
+    def end(self) -> None:
+        """End the link at once."""
 
 
 class Heartbeat:
@@ -30,6 +38,7 @@ class Heartbeat:
 
     def __init__(self, name: str, stream: Beating) -> None:
         self._stream = stream
+        self._abandoned = False
         self._wake = threading.Event()
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -37,13 +46,18 @@ class Heartbeat:
         """Start the thread."""
         self.thread.start()
 
+    def abandon(self) -> None:
+        """Let the thread end: its connection could not be started."""
+        self._abandoned = True
+        self._wake.set()
+
     def wake(self) -> None:
         """Let the next beat come now."""
         self._wake.set()
 
     def step(self) -> bool:
         """Beat once and wait; return whether to go on."""
-        wait = self._stream.beat()
+        wait = None if self._abandoned else self._stream.beat()
         if wait is None:
             return False
         self._wake.wait(wait)
@@ -51,10 +65,11 @@ class Heartbeat:
         return True
 
     def _run(self) -> None:
-        try:
-            while self.step():
-                pass
-        except Exception:
-            # A connection without heartbeat would hang unseen, so this must be loud.
-            _log.exception("! the heartbeat failed: this is a bug, please report it")
-            raise
+        going_on = True
+        while going_on:
+            try:
+                going_on = self.step()
+            except Exception as bug:  # noqa: BLE001 (a link without heartbeat could hang unseen)
+                _log.error("! the heartbeat failed: a bug, please report it", exc_info=bug)
+                self._stream.end()
+                self._wake.wait(AFTER_A_BUG)

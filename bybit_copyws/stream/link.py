@@ -26,10 +26,12 @@ class Link:
 
     Attributes:
         blocked_since: monotonic time since which something cannot be sent, or ``None``.
+        received: bytes that were read so far.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         self.blocked_since: float | None = None
+        self.received = 0
         self._sock = sock
         self._secure = isinstance(sock, ssl.SSLSocket)
         self._poller = Poller(sock)
@@ -40,7 +42,8 @@ class Link:
         self._closed = False
         # Guards the SSL object against use by two threads; held for non-blocking calls only.
         self._tls_lock = threading.Lock()
-        # Held by the one thread that writes; others leave their data to it. Never waited for.
+        # Held by the one thread that writes; others leave their data to it. Waited for only by
+        # close(), as long as one non-blocking send.
         self._write_lock = threading.Lock()
         # Guards the descriptor against being closed under a probe or a shutdown.
         self._close_lock = threading.Lock()
@@ -69,6 +72,7 @@ class Link:
             else:
                 # TLS hands out a record at a time, so only an empty read tells that it is drained.
                 self._drained = not self._secure and size < len(buffer)
+                self.received += size
                 return size
 
     def _wait(self, deadline: float | None) -> None:
@@ -87,6 +91,14 @@ class Link:
             return False
         with self._close_lock:
             return self._closed or not self._probe.readable(0.0)
+
+    @property
+    def capacity(self) -> int:
+        """How many bytes may lie unread at most. From any thread."""
+        with self._close_lock:
+            if self._closed:
+                return 0
+            return self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
     def send(self, data: bytes) -> None:
         """Send, or keep for later what cannot leave now. Never blocks. From any thread."""

@@ -5,15 +5,16 @@ Events are few; a listener that blocks holds up other events but no market data.
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable
 
 from bybit_copyws.events import CallbackFailed, Event, EventCallback
 from bybit_copyws.stream.dispatcher import callback_name
+from bybit_copyws.stream.log import GuardedLogger
 
-_log = logging.getLogger(__name__)
+_log = GuardedLogger(__name__)
 
 MAX_QUEUED = 10_000
 
@@ -57,6 +58,7 @@ class Notifier:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._muted = False
+        self._finished = False
         self.dropped = 0
 
     def listen(self, callback: EventCallback, kinds: tuple[type[Event], ...]) -> Listener:
@@ -81,34 +83,40 @@ class Notifier:
                     _log.warning("! a listener blocks: events are dropped from here on")
 
     def start(self) -> None:
-        """Start the thread, once."""
+        """Start the thread, once; not after :meth:`finish`."""
         with self._lock:
-            if self._thread is None:
+            if self._thread is None and not self._finished:
                 self._thread = threading.Thread(
                     target=self._run, name="bybit-copyws:events", daemon=True
                 )
                 self._thread.start()
 
-    def close(self, timeout: float) -> None:
-        """Hand out what is queued, then end the thread; after ``timeout`` seconds, fall silent."""
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            try:
-                self._queue.put(None, timeout=timeout)
-                thread.join(timeout)
-            except queue.Full:
-                pass
-            self._muted = thread.is_alive()
-        elif thread is not None:
-            # Called by a listener: the thread ends when that has returned.
-            self.post_end()
+    def finish(self, timeout: float = 0.0) -> None:
+        """Let the thread end after what is queued; to be called when no event can follow.
 
-    def post_end(self) -> None:
-        """Let the thread end after what is queued."""
-        try:
-            self._queue.put_nowait(None)
-        except queue.Full:
-            self._muted = True
+        Args:
+            timeout: seconds to wait if the queue is full.
+        """
+        with self._lock:
+            first, self._finished = not self._finished, True
+        if first:
+            try:
+                self._queue.put(None, timeout > 0, timeout)
+            except queue.Full:
+                self._muted = True  # a listener blocks: nothing more is handed out when it returns
+
+    def close(self, timeout: float) -> None:
+        """Hand out what is queued, then end the thread; after ``timeout`` seconds, fall silent.
+
+        Called by a listener it does not wait, and more may follow until :meth:`finish`.
+        """
+        thread = self._thread
+        if thread is None or thread is threading.current_thread():
+            return
+        deadline = time.monotonic() + timeout
+        self.finish(timeout)
+        thread.join(max(0.0, deadline - time.monotonic()))
+        self._muted = self._muted or thread.is_alive()
 
     def _run(self) -> None:
         while True:
@@ -124,15 +132,15 @@ class Notifier:
                 continue
             try:
                 listener.callback(event)
-            except Exception as error:  # noqa: BLE001 (user code: reported, the others are called)
+            except (KeyboardInterrupt, SystemExit) as error:
+                self._interrupted(error)
+            except BaseException as error:  # noqa: BLE001 (user code: reported, the others are called)
                 _log.error("! listener %s failed", callback_name(listener.callback), exc_info=error)
                 if not isinstance(event, CallbackFailed):  # else a bad listener feeds itself
                     self.post([_failed(listener, error, event)])
-            except BaseException as error:  # noqa: BLE001 (handed to run_forever)
-                self._interrupted(error)
 
 
-def _failed(listener: Listener, error: Exception, event: Event) -> CallbackFailed:
+def _failed(listener: Listener, error: BaseException, event: Event) -> CallbackFailed:
     return CallbackFailed(
         time=event.time,
         connection=event.connection,

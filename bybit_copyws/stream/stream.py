@@ -5,21 +5,25 @@ Locks, always taken in this order:
 * ``_send_lock`` keeps the order of what is sent: from the session's outbox to the transport.
 * ``_lock`` guards the session and its registry; held for pure calls only.
 
-Neither is held while user code runs, a socket is read or an event is handed out.
+Neither is held while user code runs or a socket is read; events are queued under the first.
 """
 
 from __future__ import annotations
 
-import logging
 import random
 import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from bybit_copyws.errors import AuthenticationError, ConnectionLost, StreamError
+from bybit_copyws.errors import (
+    AuthenticationError,
+    ConnectionLost,
+    StreamClosed,
+    StreamError,
+)
 from bybit_copyws.events import (
     BadMessage,
     CallbackFailed,
@@ -38,15 +42,18 @@ from bybit_copyws.stream.clock import Clock
 from bybit_copyws.stream.connector import Endpoint
 from bybit_copyws.stream.dispatcher import Dispatcher, callback_name
 from bybit_copyws.stream.heartbeat import Heartbeat
+from bybit_copyws.stream.log import THREADS, GuardedLogger
 from bybit_copyws.stream.supervisor import Supervisor
 from bybit_copyws.stream.transport import Transport
-from bybit_copyws.wire.frames import Item
+from bybit_copyws.wire.envelope import MAX_EXCERPT
+from bybit_copyws.wire.frames import Close, Item
+from bybit_copyws.wire.handshake import printable
 from bybit_copyws.wire.profiles import Profile
 from bybit_copyws.wire.replies import Ack, Pong
 from bybit_copyws.wire.signing import Credentials
 from bybit_copyws.wire.topics import Scope, Topic
 
-_log = logging.getLogger(__name__)
+_log = GuardedLogger(__name__)
 _T = TypeVar("_T")
 
 SLOW_CALLBACK = 1.0
@@ -103,6 +110,7 @@ class Stream:
         self._notify = notify
         self._changed = changed
         self._on_interrupt = interrupted
+        self._redact = credentials.redact if credentials is not None else str
         self._clock = Clock()
         self._session = Session(
             scope,
@@ -127,6 +135,10 @@ class Stream:
         """Register a callback for topics; the request leaves as soon as the link allows."""
 
         def change(now: Instant) -> list[Handler]:
+            if self._session.error is not None:
+                raise self._session.error.again()
+            if self._session.state in (State.CLOSING, State.CLOSED):
+                raise StreamClosed("the client was closed; make a new one")
             handlers = self._session.registry.add(topics, callback)
             self._session.replan(now)
             return handlers
@@ -155,15 +167,24 @@ class Stream:
             session = self._session
             if self._supervisor or session.state is not State.IDLE or not session.registry.wanted:
                 return
-            name = f"bybit-copyws:{self.scope.value}"
-            self._supervisor = Supervisor(f"{name}:run", self)
-            self._heartbeat = Heartbeat(f"{name}:heartbeat", self)
-            self._supervisor.start()
-            self._heartbeat.start()
+            name = f"{THREADS}{self.scope.value}"
+            heartbeat = Heartbeat(f"{name}:heartbeat", self)
+            supervisor = Supervisor(f"{name}:run", self)
+            heartbeat.start()
+            try:
+                supervisor.start()
+            except RuntimeError:  # the system gives no more threads
+                heartbeat.abandon()
+                raise
+            self._heartbeat, self._supervisor = heartbeat, supervisor
+
+    def mute(self) -> None:
+        """Let no further callback start. Takes no lock."""
+        self._dispatcher.stopped = True
 
     def begin_close(self) -> None:
         """Let no further callback start, and ask the server to close. Does not wait."""
-        self._dispatcher.stopped = True
+        self.mute()
         self._closing_since = self._clock.now().mono
         self._apply(self._session.close)
         transport = self._transport
@@ -269,14 +290,17 @@ class Stream:
         self._transport = transport
         if self._session.state is not State.CONNECTING:
             transport.end()  # close() came between; it could not know this transport
-        error: StreamError = ConnectionLost("internal error")
         try:
             error = transport.run(self._opened, self._dispatcher.items)
-        except Exception as failure:  # noqa: BLE001 (whatever it is, the stream must come back)
-            _log.error("! a connection failed in an unforeseen way: report this", exc_info=failure)
         finally:
             self._transport = None
-            self._ended(error)
+        self._ended(error)
+
+    def recover(self, bug: Exception) -> None:
+        """Note that something failed in an unforeseen way: the link counts as lost."""
+        _log.error("! a connection failed in an unforeseen way: report this", exc_info=bug)
+        if self._session.state in (State.CONNECTING, State.AUTHENTICATING, State.ACTIVE):
+            self._ended(ConnectionLost("an error in this client: see the log"))
 
     def _opened(self) -> None:
         self._apply(self._session.opened)
@@ -293,15 +317,21 @@ class Stream:
 
     def replied(self, reply: Ack | Pong) -> None:
         """Take a reply to an operation."""
+        if isinstance(reply, Ack) and reply.ret_msg:
+            reply = replace(reply, ret_msg=self._redact(reply.ret_msg))
         self._apply(lambda now: self._session.received(reply, now))
 
     def controlled(self, item: Item) -> None:
         """Take a control frame."""
+        if isinstance(item, Close):
+            item = replace(item, reason=printable(self._redact(item.reason)))
         if self._transport is not None:
             self._transport.control(item)
 
     def bad_message(self, reason: str, excerpt: bytes, *, counts: bool) -> None:
         """Report a message that cannot be used; too many of them end the link."""
+        reason = self._redact(reason)
+        excerpt = self._redact(excerpt.decode(errors="backslashreplace")).encode()[:MAX_EXCERPT]
         _log.warning("! %s: bad message left out: %s", self.scope.value, reason)
         now = self._clock.now()
         self._notify(
@@ -312,7 +342,7 @@ class Stream:
             error = ConnectionLost(f"{MAX_BAD_MESSAGES} unreadable messages on one link")
             self._apply(lambda _: self._session.end(error))
 
-    def callback_failed(self, handler: Handler, error: Exception, message: Message) -> None:
+    def callback_failed(self, handler: Handler, error: BaseException, message: Message) -> None:
         """Report what a callback raised."""
         if handler.failures <= _LOGGED_FAILURES or not handler.failures % 100:
             name, count = callback_name(handler.callback), handler.failures
@@ -333,6 +363,7 @@ class Stream:
 
     def interrupted(self, error: BaseException) -> None:
         """Hand a ``KeyboardInterrupt`` or ``SystemExit`` of a callback on."""
+        _log.error("! a callback raised %s: closing", type(error).__name__, exc_info=error)
         self._on_interrupt(error)
 
     # For the heartbeat, in its thread
@@ -348,6 +379,7 @@ class Stream:
         transport.flush()
         if state is State.CLOSING and self._close_overdue():
             transport.end()
+            return _LOOK
         self._report_slow_callback()
         status = transport.status()
         deadline = self._apply(lambda now: self._tick(now, status))
@@ -400,12 +432,12 @@ class Stream:
             if transport is not None:
                 for text in texts:
                     transport.send(text)
+            if events:
+                self._notify(events)  # never blocks; here, so that events keep their order
         if ending is not None and transport is not None:
             transport.end()
         for event in events:
             _log.info("= %s", event)
-        if events:
-            self._notify(events)
         self._changed()
         return result
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
+from bybit_copyws.stream.heartbeat import AFTER_A_BUG
+
 
 class Supervised(Protocol):
     """What the supervisor needs of a stream."""
@@ -17,6 +19,9 @@ class Supervised(Protocol):
 
     def run_link(self) -> None:
         """Connect and read until the link has ended."""
+
+    def recover(self, bug: Exception) -> None:
+        """Note that one of the above has failed in an unforeseen way."""
 
 
 class Supervisor:
@@ -53,5 +58,10 @@ class Supervisor:
         return True
 
     def _run(self) -> None:
-        while self.step():
-            pass
+        going_on = True
+        while going_on:
+            try:
+                going_on = self.step()
+            except Exception as bug:  # noqa: BLE001 (whatever it is, the stream must come back)
+                self._stream.recover(bug)
+                self._wake.wait(AFTER_A_BUG)

@@ -2,15 +2,17 @@
 
 ``WebSocketApp`` does the RFC 6455 handshake, masks and sends. Its weak places are closed here: it
 is given a socket of our own (:mod:`.upgrade`), and its reading is done by our frame reader, which
-it calls as its ``dispatcher``. That it returned is the one truth about the end; its callbacks
+it runs as its ``dispatcher``. That it returned is the one truth about the end; its callbacks
 differ by version and are not relied on. Must not know topics or JSON.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 import websocket
@@ -28,12 +30,40 @@ from bybit_copyws.wire.frames import (
     Ping,
     close_payload,
 )
-from bybit_copyws.wire.handshake import HandshakeRefused
+from bybit_copyws.wire.handshake import HandshakeRefused, explain_status
 
 _RECEIVE_SIZE = 65_536
 _NORMAL = 1000
 
 ItemsCallback = Callable[[list[Item]], None]
+
+
+class _Dispatcher:
+    """What websocket-client calls instead of reading by itself.
+
+    Args:
+        loop: called once, when the handshake is done; reads until the link ends.
+    """
+
+    def __init__(self, loop: Callable[[], None]) -> None:
+        self.loop: Callable[[], None] | None = loop
+
+    def read(self, *_: object) -> None:
+        """Read everything."""
+        if self.loop is not None:
+            self.loop()
+
+    def signal(self, *_: object) -> None:
+        """Change nothing: signals are the user's."""
+
+    def abort(self, *_: object) -> None:
+        """Change nothing: it would be called on a signal."""
+
+    def timeout(self, *_: object) -> None:
+        """Change nothing: it would be called for protocol pings, which are not used."""
+
+    def buffwrite(self, *_: object) -> None:
+        """Send nothing: the transport itself does, and the end needs no second close frame."""
 
 
 class Transport:
@@ -60,7 +90,6 @@ class Transport:
         self._reader = FrameReader(max_message_size=max_message_size)
         self._stopped = threading.Event()
         self._link: Link | None = None
-        self._app: websocket.WebSocketApp | None = None
         self._upgrade: UpgradeSocket | None = None
         self._on_open: Callable[[], None] | None = None
         self._on_items: ItemsCallback | None = None
@@ -68,7 +97,8 @@ class Transport:
         self._crash: BaseException | None = None
         self._open = False  # the handshake is done: frames may be sent
         self._frame_since: float | None = None
-        self._owed_pong: bytes | None = None
+        self._owed_pong: deque[bytes] = deque(maxlen=1)
+        self._asked_to_close = False
 
     # The run thread
 
@@ -93,19 +123,22 @@ class Transport:
         finally:
             self._stopped.set()
             self._link.close()
+            self._upgrade = self._on_open = self._on_items = None
         if self._crash is not None:
             raise self._crash
         return self._error or ConnectionLost("ended by this client")
 
     def _run_app(self, link: Link, deadline: float) -> None:
         self._upgrade = UpgradeSocket(link, deadline)
-        self._app = websocket.WebSocketApp(
+        app = websocket.WebSocketApp(
             self._endpoint.url,
             socket=self._upgrade,  # type: ignore[arg-type] # only what websocket-client uses of one
             on_error=self._app_failed,
         )
-        self._app.run_forever(dispatcher=self, skip_utf8_validation=True)
-        self._app.keep_running = False
+        dispatcher = _Dispatcher(self.read)
+        app.run_forever(dispatcher=dispatcher, skip_utf8_validation=True)
+        # What websocket-client leaves behind refers to itself: it must not keep us alive with it.
+        app.on_error = dispatcher.loop = None
 
     def _app_failed(self, _: object, error: object) -> None:
         """Take what websocket-client could not get over: only the handshake can fail in it."""
@@ -114,11 +147,17 @@ class Transport:
             status, retry_after = error.status, error.retry_after
         reason = str(error) if error else type(error).__name__
         self._end_with(
-            ConnectFailed(self._endpoint.name, reason, status=status, retry_after=retry_after)
+            ConnectFailed(
+                self._endpoint.name,
+                reason,
+                status=status,
+                retry_after=retry_after,
+                explanation=explain_status(status),
+            )
         )
 
-    def read(self, *_: object) -> None:
-        """Read until the link ends; called by websocket-client when the handshake is done."""
+    def read(self) -> None:
+        """Read until the link ends; called when the handshake is done."""
         try:
             self._read()
         except OSError as error:
@@ -152,27 +191,14 @@ class Transport:
                 return
             items = feed(view[:size])
 
-    # What websocket-client asks of a dispatcher
-
-    def signal(self, *_: object) -> None:
-        """Change nothing: signals are the user's."""
-
-    def abort(self, *_: object) -> None:
-        """Change nothing: it would be called on a signal."""
-
-    def timeout(self, *_: object) -> None:
-        """Change nothing: it would be called for protocol pings, which are not used."""
-
-    def buffwrite(self, sock: UpgradeSocket, data: bytes | str, *_: object) -> None:
-        """Send for websocket-client (1.9 and newer)."""
-        sock.send(data.encode() if isinstance(data, str) else data)
-
     # Control frames, in the run thread
 
     def control(self, item: Item) -> None:
         """Answer what is not a message."""
         if isinstance(item, Ping):
             self._answer(item.payload)
+        elif isinstance(item, Close) and self._asked_to_close:
+            self._end_with(ConnectionLost("closed by this client", code=item.code))
         elif isinstance(item, Close):
             self._send(close_payload(item.code), websocket.ABNF.OPCODE_CLOSE)
             text = f": {item.reason}" if item.reason else ""
@@ -186,7 +212,7 @@ class Transport:
     def _answer(self, payload: bytes) -> None:
         """Send a pong, or only the last one owed if the server does not read (RFC 6455 5.5.3)."""
         if self._link is not None and self._link.blocked_since is not None:
-            self._owed_pong = payload
+            self._owed_pong.append(payload)
         else:
             self._send(payload, websocket.ABNF.OPCODE_PONG)
 
@@ -202,23 +228,25 @@ class Transport:
         if link is None:
             return
         link.flush()
-        owed = self._owed_pong
-        if owed is not None and link.blocked_since is None:
-            self._owed_pong = None
-            self._send(owed, websocket.ABNF.OPCODE_PONG)
+        if link.blocked_since is None:
+            with contextlib.suppress(IndexError):
+                self._send(self._owed_pong.pop(), websocket.ABNF.OPCODE_PONG)
 
     def status(self) -> LinkStatus:
         """Return what the watchdog must know."""
         link = self._link
         if link is None:
             return LinkStatus(idle=False)
-        return LinkStatus(link.idle, self._frame_since, link.blocked_since)
+        return LinkStatus(
+            link.idle, self._frame_since, link.blocked_since, link.received, link.capacity
+        )
 
     def close(self) -> None:
         """Ask the server to close (RFC 6455 section 7.1.2); the run thread reads its answer."""
         if not self._open:
             self.end()
         else:
+            self._asked_to_close = True
             self._send(close_payload(_NORMAL), websocket.ABNF.OPCODE_CLOSE)
 
     def end(self) -> None:
@@ -228,13 +256,12 @@ class Transport:
             self._link.shutdown()
 
     def _send(self, payload: str | bytes, opcode: int) -> None:
-        app = self._app
-        if app is None or not self._open or self._stopped.is_set():
+        link = self._link
+        if link is None or not self._open or self._stopped.is_set():
             return
-        try:
-            app.send(payload, opcode)
-        except websocket.WebSocketException:
-            return  # the link has just ended; the run thread reports why
+        # Framed and masked by websocket-client, but not sent through it: with its process-wide
+        # trace on (somebody else may do that), it would print our login.
+        link.send(websocket.ABNF.create_frame(payload, opcode).format())
 
     def _end_with(self, error: StreamError) -> None:
         if self._error is None:

@@ -2,7 +2,7 @@
 
 During the HTTP upgrade it reads and checks the server's reply itself, under a deadline and with
 limits, and lets only a clean 101 through: so no redirect is followed, no cookie kept or sent, no
-extension accepted, whatever websocket-client would do. Afterwards it only passes frames on.
+extension accepted, whatever websocket-client would do.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _HEAD_BUFFER = 4096
 
 
 class UpgradeSocket:
-    """Enough of a socket for websocket-client's handshake and for its sending.
+    """Enough of a socket for websocket-client's handshake.
 
     Args:
         link: the connection.
@@ -40,15 +40,15 @@ class UpgradeSocket:
         self._read = 0
 
     def send(self, data: bytes) -> int:
-        """Take the upgrade request first, then frames; never blocks."""
+        """Take the upgrade request; what comes later is left out. Never blocks.
+
+        Frames are sent by the transport itself; the only one that websocket-client would add is a
+        close frame behind the end.
+        """
         if self._key is None:
             self._key = request_key(data)
-            data = _without_cookies(data)
-            size = len(data)
-        else:
-            size = len(data)
-        self._link.send(data)
-        return size
+            self._link.send(_without_cookies(data))
+        return len(data)
 
     def recv(self, size: int) -> bytes:
         """Return the checked reply, ``size`` bytes at a time.

@@ -54,6 +54,18 @@ _KEPT = frozenset(
 _PRINTABLE = bytes(byte if 32 <= byte < 127 else ord(".") for byte in range(256))
 
 
+_MEANINGS = {
+    401: "The path wants a login over HTTP: check the URL",
+    403: "Most likely this address is banned for too many connections, often for 30 minutes, or "
+    "its region is blocked",
+    404: "There is no such stream: check the URL and the environment",
+    429: "Too many connections: slow down",
+    502: "A gateway cannot reach the exchange: this passes",
+    503: "The exchange is busy or in maintenance: this passes",
+    504: "A gateway cannot reach the exchange: this passes",
+}
+
+
 class HandshakeRefused(Exception):
     """The server's reply does not open a WebSocket.
 
@@ -274,6 +286,16 @@ def _not_http(data: bytes | bytearray) -> HandshakeRefused:
         text = "not HTTP but what looks like a TLS record: does the port want wss://, not ws://?"
         return HandshakeRefused(text)
     return HandshakeRefused(f"not HTTP: {_quote(data, _SHORT_QUOTE)}")
+
+
+def explain_status(status: int | None) -> str:
+    """Return what the refusal of a handshake most likely means; ``""`` if it is not known."""
+    return _MEANINGS.get(status, "") if status is not None else ""
+
+
+def printable(text: str) -> str:
+    """Return a server's text in one line of printable ASCII, not too long."""
+    return _clean(text.encode(), MAX_QUOTE)
 
 
 def _clean(data: bytes | bytearray, most: int) -> str:

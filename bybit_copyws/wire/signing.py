@@ -17,6 +17,9 @@ from bybit_copyws.errors import ConfigurationError
 
 _PEM_MARK = "-----BEGIN"
 _PLAIN = re.compile(r"[!-~]+")
+_REDACTED = "<redacted>"
+# Hex of HMAC-SHA256 has 64 characters, base64 of RSA more; no topic has such a part.
+_LIKE_A_SIGNATURE = re.compile(r"[0-9A-Za-z+/=]{60,}")
 
 
 class Credentials:
@@ -46,6 +49,13 @@ class Credentials:
     def sign(self, text: str) -> str:
         """Return the signature of ``text``: hex for an HMAC key, base64 for an RSA key."""
         return self._sign(text)
+
+    def redact(self, text: str) -> str:
+        """Return a text of the exchange without the key and without anything like a signature.
+
+        A refusal may quote the request it is about.
+        """
+        return _LIKE_A_SIGNATURE.sub(_REDACTED, text.replace(self.api_key, _REDACTED))
 
     def __repr__(self) -> str:
         return "Credentials(<redacted>)"

@@ -291,7 +291,7 @@ def test_sending_before_the_link_is_open_does_nothing() -> None:
         transport = Transport(Endpoint.parse(server.url), open_timeout=5, max_message_size=1)
         transport.send("lost")
         transport.flush()
-        assert transport.status() == (False, None, None)
+        assert transport.status() == (False, None, None, 0, 0)
 
 
 # Control frames and the end
