@@ -445,8 +445,7 @@ class Session:
 
     def _move(self, signal: Signal, now: Instant, reason: str) -> None:
         old, self.state = self.state, next_state(self.state, signal)
-        if old is not self.state:
-            self._emit(StateChanged, now, old=old, new=self.state, reason=reason)
+        self._emit(StateChanged, now, old=old, new=self.state, reason=reason)
 
     def _emit(self, kind: type[Event], now: Instant, **facts: Any) -> None:
         self._events.append(kind(time=now.wall, connection=self._scope.value, **facts))

@@ -1036,3 +1036,29 @@ def test_a_login_that_the_exchange_quotes_as_undecodable_is_not_told(socket):
     assert rig.session.error is not None
     assert rig.session.error.ret_msg.startswith("Failed to decode")
     assert API_KEY not in f"{rig.session.error!r} {rig.session.error} {rig.events!r}"
+
+
+@pytest.mark.parametrize("status", [403, 429])
+def test_after_a_ban_the_next_attempt_waits_at_least_a_minute(status):
+    rig = Rig()
+    rig.start(A)
+    rig.drop(ConnectFailed("host", "refused", status=status))
+    assert rig.session.retry_at - rig.now.mono >= 60.0
+
+
+def test_a_reply_that_is_late_is_looked_for_in_time():
+    rig = Rig()
+    rig.add(A)
+    rig.connect()
+    sent = rig.now.mono
+    assert rig.session.deadline(LinkStatus()) == sent + 10.0
+
+
+def test_an_unsubscribe_of_which_every_topic_failed_is_told_as_refused():
+    rig = Rig()
+    handlers = rig.start(A)
+    rig.remove(*handlers)
+    lists = {"failTopics": [A], "successTopics": []}
+    rig.reply({"success": True, "op": "unsubscribe", "conn_id": "c", "data": lists})
+    assert states(handlers) == [SubscriptionState.CLOSED]
+    assert handlers[0].ret_msg == "listed as failed"

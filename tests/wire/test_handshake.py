@@ -17,6 +17,8 @@ from bybit_copyws.wire.handshake import (
     HandshakeRefused,
     UpgradeReply,
     accept_for,
+    explain_status,
+    printable,
     request_key,
 )
 
@@ -504,3 +506,14 @@ def test_where_the_reply_is_cut_makes_no_difference(data, draw):
     whole = outcome(data, [])
     cuts = draw.draw(st.lists(st.integers(0, len(data)), max_size=10))
     assert outcome(data, cuts) == whole
+
+
+def test_a_status_is_explained_where_its_meaning_is_known():
+    assert "banned" in explain_status(403)
+    assert "slow down" in explain_status(429)
+    assert explain_status(418) == explain_status(None) == ""
+
+
+def test_a_text_of_the_server_becomes_one_printable_line():
+    assert printable("bye\x1b[31m\r\nnow") == "bye.[31m now"
+    assert len(printable("x" * 1000)) == 200
