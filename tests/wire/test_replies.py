@@ -167,6 +167,10 @@ def test_what_is_no_object(payload: bytes, says: str) -> None:
         decode_object(payload)
 
 
+def test_an_object_is_decoded() -> None:
+    assert decode_object(b'{"a":[1]}') == {"a": [1]}
+
+
 def test_an_odd_envelope_keeps_what_is_sound() -> None:
     envelope = lenient_envelope({"topic": "t", "type": 1, "ts": "x", "creationTime": 5, "data": 2})
     assert (envelope.topic, envelope.type, envelope.ts) == ("t", None, None)
