@@ -12,6 +12,10 @@ import pytest
 
 from bybit_copyws.sandbox import Sandbox
 
+# The plugin is turned off in setup.cfg and loaded from here: found by pytest itself, it would be
+# imported before coverage begins to measure.
+pytest_plugins = ["bybit_copyws.pytest_plugin", "pytester"]
+
 _DESCRIPTORS = Path("/proc/self/fd")
 
 

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "bybit_copyws"
 FILES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = {
     "__main__": 9,
+    "pytest_plugin": 8,
     "tools": 8,
     "__init__": 7,
     "client": 6,

@@ -28,6 +28,7 @@ from bybit_copyws.sandbox.garbage import encode_frame
 from bybit_copyws.sandbox.history import History
 from bybit_copyws.sandbox.market import Instrument, Market
 from bybit_copyws.sandbox.peer import Peer
+from bybit_copyws.sandbox.rest import Request, RestApi
 from bybit_copyws.sandbox.scenario import Playing, Scenario
 from bybit_copyws.sandbox.venue import Connection, HandshakeRefusal, Rules, Turnstile
 from bybit_copyws.sandbox.window import Window
@@ -107,6 +108,7 @@ class Server:
         )
         self.account = Account(self.market, seed=options.seed)
         self._listen_to_market()
+        self.rest = RestApi(self.market, self.account, options.credentials)
         self._audience = Audience(self.market)
         self._trader = self._make_trader() if options.trading else None
         self._next_trade_ms = self.clock.now_ms()
@@ -137,6 +139,7 @@ class Server:
             app.router.add_get(profile.public_path, self._handler(profile, Scope.PUBLIC))
             app.router.add_get(profile.private_path, self._handler(profile, Scope.PRIVATE))
         app.router.add_routes(Window(self).routes())
+        app.router.add_route("*", "/{path:.*}", self._rest)
         self._runner = web.AppRunner(
             app, access_log=None, handle_signals=False, shutdown_timeout=0.1
         )
@@ -155,6 +158,21 @@ class Server:
         await self.drop(None, "fin", 1001, "")
         if self._runner is not None:
             await self._runner.cleanup()
+
+    async def _rest(self, request: web.Request) -> web.Response:
+        """Answer a REST request; what it changes is pushed before the reply leaves."""
+        asked = Request(
+            method=request.method,
+            path=request.path,
+            query=request.raw_path.partition("?")[2],
+            body=await request.read(),
+            headers=request.headers,
+            address=str(request.remote),
+        )
+        self._catch_up()
+        reply = self.rest.handle(asked, self.clock.now_ms())
+        self._catch_up()
+        return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
 
     # Clients
 
@@ -283,7 +301,7 @@ class Server:
         if behind > _MAX_BEHIND_MS * max(1.0, self.clock.speed):
             self.clock.hold_back(behind - _MAX_BEHIND_MS)
             now = self.clock.now_ms()
-        self.market.advance(now)
+        self._catch_up()
         for feed, followers in self._audience:
             for message in feed.poll(now):
                 if self._options.market:
@@ -294,6 +312,12 @@ class Server:
         self._push_changes(now)
         self._cut_idle(now)
         self._play(now)
+
+    def _catch_up(self) -> None:
+        """Bring the market to the present, and push what that did to the account."""
+        now = self.clock.now_ms()
+        self.market.advance(now)
+        self._push_changes(now)
 
     def _push_changes(self, now: int) -> None:
         for change in self.account.take_changes():

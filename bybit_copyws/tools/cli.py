@@ -13,7 +13,7 @@ from getpass import getpass
 
 from bybit_copyws.errors import BybitCopyWSError, ConfigurationError
 from bybit_copyws.tools.demo import run_demo
-from bybit_copyws.tools.sandbox import run_sandbox
+from bybit_copyws.tools.sandbox import SandboxOptions, run_sandbox
 from bybit_copyws.tools.tail import TailOptions, run_tail
 from bybit_copyws.version import __version__
 from bybit_copyws.wire.profiles import PROFILES
@@ -99,7 +99,25 @@ def _add_sandbox(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--symbols", help="comma-separated, e.g. BTCUSDT,ETHUSDT")
-    parser.set_defaults(run=lambda a: run_sandbox(a.host, a.port, a.seed, a.symbols))
+    parser.add_argument("--speed", type=_positive, default=1.0, help="how fast time passes")
+    parser.add_argument("--activity", type=_positive, default=1.0, help="how lively the market is")
+    parser.add_argument("--scenario", metavar="FILE", help="what goes wrong, as JSON")
+    parser.add_argument("--tls", action="store_true", help="with a throw-away authority")
+    parser.set_defaults(run=_sandbox)
+
+
+def _sandbox(arguments: argparse.Namespace) -> int:
+    options = SandboxOptions(
+        host=arguments.host,
+        port=arguments.port,
+        seed=arguments.seed,
+        symbols=arguments.symbols,
+        speed=arguments.speed,
+        activity=arguments.activity,
+        scenario=arguments.scenario,
+        tls=arguments.tls,
+    )
+    return run_sandbox(options)
 
 
 def _positive(text: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from dataclasses import dataclass
 from types import FrameType
 
 _TEXT = """\
@@ -24,30 +25,67 @@ or from Python:
 Ctrl-C ends it."""
 
 
-def run_sandbox(host: str, port: int, seed: int, symbols: str | None) -> int:
-    """Run the exchange until SIGINT or SIGTERM; return the exit status."""
-    from bybit_copyws.sandbox import DEFAULT_SYMBOLS, Sandbox  # noqa: PLC0415 (needs an extra; tail does not)
+_TLS_TEXT = """
+TLS: the throw-away authority's certificate is in {ca_file}
+(from Python: ssl_context=ssl.create_default_context(cafile="{ca_file}"))"""
+
+
+@dataclass(frozen=True)
+class SandboxOptions:
+    """What the exchange is like."""
+
+    host: str
+    port: int
+    seed: int
+    symbols: str | None
+    speed: float
+    activity: float
+    scenario: str | None
+    tls: bool
+
+
+def run_sandbox(options: SandboxOptions) -> int:
+    """Run the exchange until SIGINT or SIGTERM; return the exit status.
+
+    Raises:
+        ConfigurationError: a symbol or the scenario is wrong.
+    """
+    from bybit_copyws.sandbox import DEFAULT_SYMBOLS, Sandbox, Scenario  # noqa: PLC0415 (needs an extra; tail does not)
 
     stop = threading.Event()
 
     def end(_: int, __: FrameType | None) -> None:
         stop.set()
 
+    symbols = options.symbols
     names = [name.strip() for name in symbols.split(",")] if symbols else DEFAULT_SYMBOLS
-    exchange = Sandbox(seed, host=host, port=port, symbols=names)
+    scenario = Scenario.load(options.scenario) if options.scenario is not None else None
+    exchange = Sandbox(
+        options.seed,
+        host=options.host,
+        port=options.port,
+        symbols=names,
+        speed=options.speed,
+        activity=options.activity,
+        tls=options.tls,
+    )
     with exchange:
+        if scenario is not None:
+            exchange.play(scenario)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
         print(
             _TEXT.format(
                 url=exchange.url,
                 rest=exchange.environment.rest,
-                seed=seed,
+                seed=options.seed,
                 key=exchange.api_key,
                 secret=exchange.api_secret,
             ),
             flush=True,
         )
+        if exchange.ca_file is not None:
+            print(_TLS_TEXT.format(ca_file=exchange.ca_file), flush=True)
         while not stop.wait(0.5):
             pass
     return 0
