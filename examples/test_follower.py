@@ -1,0 +1,86 @@
+"""Tests of the example bot, with the fixture that the package brings."""
+
+from __future__ import annotations
+
+import queue
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from follower import Follower, main
+
+from bybit_copyws import Backoff, CopyTradingClient
+
+
+def execution(number: int, quantity: str, side: str = "Buy") -> dict[str, Any]:
+    return {
+        "topic": "copyTradeExecution",
+        "data": [
+            {
+                "symbol": "BTCUSDT",
+                "side": side,
+                "execId": f"e-{number}",
+                "execQty": quantity,
+                "price": "65000",
+            }
+        ],
+    }
+
+
+@pytest.fixture
+def placed() -> Any:
+    return queue.SimpleQueue()
+
+
+@pytest.fixture
+def follower(bybit_sandbox: Any, placed: Any) -> Any:
+    client = CopyTradingClient(
+        bybit_sandbox.api_key,
+        bybit_sandbox.api_secret,
+        environment=bybit_sandbox.environment,
+        backoff=Backoff(good_after=0.0),
+    )
+    bot = Follower(client, lambda *order: placed.put(order), Decimal("0.5"), Decimal("0.01"))
+    with client:
+        client.wait_until_ready()
+        yield bot
+
+
+@pytest.mark.bybit_sandbox(trading=False)
+def test_half_of_each_execution_is_mirrored(bybit_sandbox: Any, follower: Any, placed: Any) -> None:
+    bybit_sandbox.push_topic(execution(1, "0.10"))
+    assert placed.get(timeout=5) == ("BTCUSDT", "Buy", Decimal("0.05"))
+    assert follower.mirrored == 1
+
+
+@pytest.mark.usefixtures("follower")
+@pytest.mark.bybit_sandbox(trading=False)
+def test_what_is_too_small_is_kept(bybit_sandbox: Any, placed: Any) -> None:
+    for number in (1, 2, 3):
+        bybit_sandbox.push_topic(execution(number, "0.014"))
+    assert placed.get(timeout=5) == ("BTCUSDT", "Buy", Decimal("0.01"))
+    assert placed.get(timeout=5) == ("BTCUSDT", "Buy", Decimal("0.01"))
+
+
+@pytest.mark.usefixtures("follower")
+@pytest.mark.bybit_sandbox(trading=False)
+def test_an_execution_that_comes_twice_is_mirrored_once(bybit_sandbox: Any, placed: Any) -> None:
+    bybit_sandbox.fault("duplicate", topic="copyTradeExecution")
+    bybit_sandbox.push_topic(execution(1, "0.10"))
+    bybit_sandbox.push_topic(execution(2, "0.20", "Sell"))
+    assert placed.get(timeout=5) == ("BTCUSDT", "Buy", Decimal("0.05"))
+    assert placed.get(timeout=5) == ("BTCUSDT", "Sell", Decimal("0.10"))
+
+
+@pytest.mark.usefixtures("follower")
+@pytest.mark.bybit_sandbox(trading=False)
+def test_it_goes_on_after_a_disconnect(bybit_sandbox: Any, placed: Any) -> None:
+    bybit_sandbox.drop(how="rst")
+    bybit_sandbox.wait_for(lambda exchange: any(c.topics for c in exchange.connections))
+    bybit_sandbox.push_topic(execution(1, "0.10"))
+    assert placed.get(timeout=5) == ("BTCUSDT", "Buy", Decimal("0.05"))
+
+
+def test_it_follows_a_leader_who_really_trades(capsys: Any) -> None:
+    main(orders=2)
+    assert capsys.readouterr().out.count("mirror: ") == 2
