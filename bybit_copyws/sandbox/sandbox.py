@@ -7,11 +7,13 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bybit_copyws.errors import ConfigurationError
 from bybit_copyws.sandbox.market import DEFAULT_INSTRUMENTS, Instrument, instrument
+from bybit_copyws.sandbox.playback import Playback
 from bybit_copyws.wire.profiles import Environment
 from bybit_copyws.wire.signing import Credentials
 
@@ -59,6 +61,8 @@ class Sandbox(Controls):
         api_secret: its secret.
         host: address to listen on.
         port: port to listen on; 0 for a free one.
+        playback: a recorded session that is served instead of the simulated market, beginning with
+            the first subscription; see :mod:`bybit_copyws.sandbox.playback` for the file.
         history: how many messages are kept in :attr:`sent` and in :attr:`received`.
 
     Raises:
@@ -81,6 +85,7 @@ class Sandbox(Controls):
         api_secret: str = _SECRET,
         host: str = "127.0.0.1",
         port: int = 0,
+        playback: str | Path | None = None,
         history: int = 100_000,
     ) -> None:
         self.api_key = api_key
@@ -96,13 +101,14 @@ class Sandbox(Controls):
             seed=seed,
             instruments=[_instrument(symbol) for symbol in symbols],
             credentials=Credentials(api_key, api_secret),
-            trading=trading,
-            market=market,
+            trading=trading and playback is None,
+            market=market and playback is None,
             activity=activity,
             cadence=cadence,
             speed=speed,
             history=history,
             context=self._authority.server if self._authority else None,
+            playback=None if playback is None else Playback.load(playback),
         )
         self._host, self._port = host, port
         # Woken after every change of connections and subscriptions.

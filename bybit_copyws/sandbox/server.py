@@ -28,6 +28,7 @@ from bybit_copyws.sandbox.garbage import encode_frame
 from bybit_copyws.sandbox.history import History
 from bybit_copyws.sandbox.market import Instrument, Market
 from bybit_copyws.sandbox.peer import Peer
+from bybit_copyws.sandbox.playback import Playback
 from bybit_copyws.sandbox.rest import Request, RestApi
 from bybit_copyws.sandbox.scenario import Playing, Scenario
 from bybit_copyws.sandbox.venue import Connection, HandshakeRefusal, Rules, Turnstile
@@ -76,6 +77,7 @@ class ServerOptions:
     speed: float
     history: int
     context: ssl.SSLContext | None
+    playback: Playback | None
 
 
 class Server:
@@ -113,6 +115,8 @@ class Server:
         self._trader = self._make_trader() if options.trading else None
         self._next_trade_ms = self.clock.now_ms()
         self._playing: Playing | None = None
+        self._playback = options.playback
+        self._playback_began: int | None = None  # when the first of its topics was subscribed
         self._jobs: set[asyncio.Task[Any]] = set()
         self._runner: web.AppRunner | None = None
         self._task: asyncio.Task[None] | None = None
@@ -216,7 +220,7 @@ class Server:
             conn_id,
             self._options.credentials,
             self.rules,
-            lambda topic: self._audience.exists(profile.name, topic),
+            lambda topic: self._exists(profile.name, topic),
             max_active_time=request.query.get("max_active_time"),
         )
         now = self.clock.now_ms()
@@ -225,6 +229,11 @@ class Server:
         self.accepted += 1
         self._changed()
         return peer
+
+    def _exists(self, profile: str, topic: str) -> bool:
+        if self._playback is not None:
+            return ("public", topic) in self._playback.topics
+        return self._audience.exists(profile, topic)
 
     async def _listen(self, peer: Peer) -> None:
         async for message in peer.ws:
@@ -265,7 +274,10 @@ class Server:
             peer.send(_outgoing(outcome.reply, kind=outcome.kind), now)
         profile, conn_id = connection.profile.name, connection.conn_id
         self._audience.leave(profile, outcome.removed, conn_id)
-        if connection.scope is Scope.PUBLIC:
+        if self._playback is not None:
+            if outcome.added and self._playback_began is None:
+                self._playback_began = now
+        elif connection.scope is Scope.PUBLIC:
             for topic in outcome.added:
                 # First its snapshot, then what all others get.
                 snapshot = self._audience.join(profile, topic, conn_id).snapshot(now)
@@ -312,6 +324,7 @@ class Server:
         self._push_changes(now)
         self._cut_idle(now)
         self._play(now)
+        self._play_back(now)
 
     def _catch_up(self) -> None:
         """Bring the market to the present, and push what that did to the account."""
@@ -359,6 +372,16 @@ class Server:
                 self._do(result)
         if self._playing.over:
             self._playing = None
+
+    def _play_back(self, now: int) -> None:
+        """Serve what is due of a recording, to those who subscribed it."""
+        if self._playback is None or self._playback_began is None:
+            return
+        for row in self._playback.take((now - self._playback_began) / 1000):
+            message = _outgoing(row.message)
+            for peer in self._of(row.scope):
+                if not row.topic or row.topic in peer.connection.topics:
+                    peer.send(message, now)
 
     def _do(self, coroutine: Any) -> None:
         """Let a coroutine run on beside the clock."""
