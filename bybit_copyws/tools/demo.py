@@ -38,7 +38,7 @@ class _Demo:
 
     def take(self, message: Message, now: float) -> None:
         tally = self.tallies[message.topic]
-        tally.latest = _summary(message)
+        tally.latest = _summary(message) or tally.latest
         if self.dropped_at is None:
             tally.before += 1
             return
@@ -109,17 +109,20 @@ def _line(demo: _Demo) -> str:
 
 
 def _summary(message: Message) -> str:
-    """Return the gist of a message in a few words."""
+    """Return the gist of a message in a few words; nothing if it changes none of them."""
     data = message.data
-    if message.topic.startswith("tickers.") and data.get("lastPrice"):
-        return f"BTCUSDT last {data['lastPrice']}"
+    if message.topic.startswith("tickers."):
+        return f"BTCUSDT last {data['lastPrice']}" if data.get("lastPrice") else ""
+    if message.topic.startswith("publicTrade."):
+        trade = message.parse()[-1]
+        return f"{trade.side} {trade.size} at {trade.price}"
     if message.topic == "copyTradeExecution":
         execution = message.parse()[0]
         return f"{execution.side} {execution.exec_qty} {execution.symbol} at {execution.exec_price}"
     if message.topic == "copyTradePosition":
         position = message.parse()[0]
         return f"{position.symbol} {position.side or 'flat'} {position.size}"
-    return f"{message.type}"
+    return f"{message.type}, update {data['u']}"
 
 
 def _conclude(demo: _Demo) -> int:
