@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -14,6 +13,14 @@ from bybit_copyws.errors import ConfigurationError, StreamClosed, StreamError, S
 from bybit_copyws.events import Event, EventCallback, State
 from bybit_copyws.health import Health
 from bybit_copyws.messages import MessageCallback
+from bybit_copyws.options import (
+    check_safe_for_secrets,
+    check_seconds,
+    check_size,
+    credentials_or_error,
+    from_environment,
+    names_of,
+)
 from bybit_copyws.policy.backoff import Backoff
 from bybit_copyws.policy.budget import PROCESS_BUDGET, ConnectionBudget
 from bybit_copyws.policy.registry import Handler
@@ -24,21 +31,12 @@ from bybit_copyws.stream.stream import Stream, StreamSettings
 from bybit_copyws.subscription import Subscription
 from bybit_copyws.wire.profiles import Environment, Profile, find_environment, find_profile
 from bybit_copyws.wire.replies import explain
-from bybit_copyws.wire.signing import Credentials
 from bybit_copyws.wire.topics import Scope, Topic
 
 _Callback = TypeVar("_Callback", bound=MessageCallback)
 
 _MIB = 2**20
-_VARIABLES = {
-    "api_key": "BYBIT_API_KEY",
-    "api_secret": "BYBIT_API_SECRET",
-    "environment": "BYBIT_ENVIRONMENT",
-    "profile": "BYBIT_PROFILE",
-}
 _CLOSER_GRACE = 0.1  # seconds beyond the timeout of close() for its thread to hand over
-_MOST_SECONDS = 86_400.0
-_MOST_BYTES = 2**31
 _FOREVER_LOOK = 0.5  # seconds; on Windows a wait without end cannot be interrupted by Ctrl-C
 
 
@@ -97,7 +95,7 @@ class CopyTradingClient:
         connection_budget: ConnectionBudget | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        credentials = _credentials(api_key, api_secret)
+        credentials = credentials_or_error(api_key, api_secret)
         # A traceback may be shown with the local variables of its frames.
         del api_key, api_secret
         if isinstance(credentials, ConfigurationError):
@@ -111,8 +109,8 @@ class CopyTradingClient:
             "send_timeout": send_timeout,
             "auth_expires": auth_expires,
         }
-        _check_seconds({**times, "open_timeout": open_timeout})
-        _check_size("max_message_size", max_message_size)
+        check_seconds({**times, "open_timeout": open_timeout})
+        check_size("max_message_size", max_message_size)
         self._profile = find_profile(profile)
         self._environment = find_environment(self._profile, environment)
         self._notifier = Notifier(self._interrupted)
@@ -138,7 +136,7 @@ class CopyTradingClient:
         url = self._profile.url(self._environment, scope)
         private = scope is Scope.PRIVATE
         if private and self._credentials is not None:
-            _check_safe_for_secrets(Endpoint.parse(url), settings.context)
+            check_safe_for_secrets(Endpoint.parse(url), settings.context)
         return Stream(
             scope,
             self._profile,
@@ -163,7 +161,7 @@ class CopyTradingClient:
         Raises:
             ConfigurationError: as the constructor does.
         """
-        return cls(**{**_from_environment(), **options})
+        return cls(**{**from_environment(), **options})
 
     # Topics
 
@@ -193,7 +191,7 @@ class CopyTradingClient:
             raise ConfigurationError(
                 f"the callback must be callable with one message, not {type(callback).__name__}"
             )
-        topics = [self._parse(name) for name in dict.fromkeys(_names(topic_or_topics))]
+        topics = [self._parse(name) for name in dict.fromkeys(names_of(topic_or_topics))]
         self._check_open()
         handlers: list[Handler] = []
         try:
@@ -239,7 +237,7 @@ class CopyTradingClient:
             ConfigurationError: a topic is not subscribed (with that callback).
         """
         handlers: list[Handler] = []
-        for name in _names(topic_or_topics):
+        for name in names_of(topic_or_topics):
             topic = self._parse(name)
             found = self._streams[topic.scope].find(topic, callback)
             if not found:
@@ -520,82 +518,4 @@ class CopyTradingClient:
     def _states(self) -> str:
         return ", ".join(
             f"{scope.value} {each.state.value}" for scope, each in self._streams.items()
-        )
-
-
-def _names(topic_or_topics: str | Iterable[str]) -> list[str]:
-    if isinstance(topic_or_topics, str):
-        return [topic_or_topics]
-    try:
-        names = list(topic_or_topics)
-        if isinstance(topic_or_topics, (bytes, bytearray)):
-            raise TypeError
-    except TypeError:
-        raise ConfigurationError(
-            f"topics must be a string or several, not {type(topic_or_topics).__name__}"
-        ) from None
-    if not names:
-        raise ConfigurationError("no topic was given")
-    for name in names:
-        if not isinstance(name, str):
-            raise ConfigurationError(f"a topic must be a string, not {type(name).__name__}")
-    return names
-
-
-def _credentials(
-    api_key: str | None, api_secret: str | None
-) -> Credentials | ConfigurationError | None:
-    """Return the key pair, or what is wrong with it: raised from here, it would show the secret."""
-    if api_key is None and api_secret is None:
-        return None
-    if api_key is None or api_secret is None:
-        missing = "api_key" if api_key is None else "api_secret"
-        return ConfigurationError(f"{missing} is missing: a key is of use only with its secret")
-    try:
-        return Credentials(api_key, api_secret)
-    except ConfigurationError as error:
-        return error.with_traceback(None)
-
-
-def _from_environment() -> dict[str, str]:
-    found = {name: os.environ.get(variable) for name, variable in _VARIABLES.items()}
-    return {name: value for name, value in found.items() if value}
-
-
-def _check_seconds(options: Mapping[str, float]) -> None:
-    for name, value in options.items():
-        if (
-            not isinstance(value, (int, float))
-            or isinstance(value, bool)
-            or not 0 < value <= _MOST_SECONDS
-        ):
-            raise ConfigurationError(
-                f"{name} must be a number of seconds above 0, at most {_MOST_SECONDS:,.0f}, not "
-                f"{value!r}"
-            )
-
-
-def _check_size(name: str, value: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _MOST_BYTES:
-        raise ConfigurationError(
-            f"{name} must be a whole number of bytes above 0, at most {_MOST_BYTES:,}, not "
-            f"{value!r}"
-        )
-
-
-def _check_safe_for_secrets(endpoint: Endpoint, context: ssl.SSLContext | None) -> None:
-    """Refuse to send a signature where others can read it: it opens a session to who has it."""
-    if endpoint.is_loopback:
-        return
-    if not endpoint.secure:
-        raise ConfigurationError(
-            f"a key must not be sent in clear to {endpoint.name}: use wss:// (ws:// is accepted "
-            "for this machine only)"
-        )
-    if context is not None and (
-        context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname
-    ):
-        raise ConfigurationError(
-            f"ssl_context does not check the certificate of {endpoint.name}, so a key must not be "
-            "sent there"
         )

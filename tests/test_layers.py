@@ -17,6 +17,7 @@ LEVELS = {
     "__init__": 7,
     "client": 6,
     "subscription": 5,
+    "options": 5,
     "stream": 4,
     "sandbox": 4,
     "policy": 3,

@@ -55,7 +55,7 @@ class Controls(ABC):
         """
         _check("scope", scope, _SCOPES)
         _check("how", how, _HOWS)
-        return self._await(lambda server: server.drop(scope, how, code, reason))
+        return self._await(lambda server: server.commands.drop(scope, how, code, reason))
 
     def silence(self, scope: str | None = None, *, direction: str = "both") -> int:
         """Let open connections fall silent without ending: half-open, as behind a dead router.
@@ -74,7 +74,7 @@ class Controls(ABC):
         """
         _check("scope", scope, _SCOPES)
         _check("direction", direction, _DIRECTIONS)
-        return self.call(lambda server: server.silence(scope, direction))
+        return self.call(lambda server: server.commands.silence(scope, direction))
 
     def slow_down(self, bytes_per_second: float, scope: str | None = None) -> int:
         """Let open connections send only so many bytes in a second (a dribble).
@@ -85,12 +85,12 @@ class Controls(ABC):
         _check("scope", scope, _SCOPES)
         if not bytes_per_second > 0:
             raise ConfigurationError(f"bytes_per_second must be above 0, not {bytes_per_second!r}")
-        return self.call(lambda server: server.slow_down(bytes_per_second, scope))
+        return self.call(lambda server: server.commands.slow_down(bytes_per_second, scope))
 
     def resume(self, scope: str | None = None) -> int:
         """End silence, stalls and slowness; what was kept back leaves."""
         _check("scope", scope, _SCOPES)
-        return self.call(lambda server: server.resume(scope))
+        return self.call(lambda server: server.commands.resume(scope))
 
     def refuse_handshakes(
         self,
@@ -117,7 +117,7 @@ class Controls(ABC):
         """
         _check("scope", scope, _SCOPES)
         self.call(
-            lambda server: server.refuse_handshakes(
+            lambda server: server.commands.refuse_handshakes(
                 status=status,
                 times=times,
                 scope=scope,
@@ -129,7 +129,7 @@ class Controls(ABC):
 
     def refuse_auth(self, ret_msg: str, times: int = 1) -> None:
         """Refuse the next logins with a text."""
-        self.call(lambda server: server.refuse_auth(ret_msg, times))
+        self.call(lambda server: server.commands.refuse_auth(ret_msg, times))
 
     def restart(self, how: str | None = "close") -> None:
         """Restart the service: order books begin anew with ``u`` 1, connections end.
@@ -138,7 +138,7 @@ class Controls(ABC):
             how: as for :meth:`drop`; ``None`` keeps the connections.
         """
         _check("how", how, (*_HOWS, None))
-        self._await(lambda server: server.restart(how))
+        self._await(lambda server: server.commands.restart(how))
 
     # Messages
 
@@ -155,11 +155,11 @@ class Controls(ABC):
         Raises:
             ConfigurationError: there is no such fault.
         """
-        return self.call(lambda server: server.fault(action=action, **arguments))
+        return self.call(lambda server: server.commands.fault(action=action, **arguments))
 
     def heal(self) -> None:
         """End all faults, silences and refusals of handshakes."""
-        self.call(lambda server: server.heal())
+        self.call(lambda server: server.commands.heal())
 
     def push(self, payload: dict[str, Any] | str | bytes, scope: str | None = None) -> int:
         """Send one text message, exactly as given, to every open connection of a scope.
@@ -168,11 +168,11 @@ class Controls(ABC):
             To how many.
         """
         _check("scope", scope, _SCOPES)
-        return self.call(lambda server: server.push(payload, scope))
+        return self.call(lambda server: server.commands.push(payload, scope))
 
     def push_topic(self, message: dict[str, Any]) -> int:
         """Send a message to the connections that subscribed its topic; return to how many."""
-        return self.call(lambda server: server.push_topic(message))
+        return self.call(lambda server: server.commands.push_topic(message))
 
     def garbage(self, kind: str, scope: str | None = None, *, topic: str = "order") -> int:
         """Send bytes that no client should fall over.
@@ -190,7 +190,7 @@ class Controls(ABC):
         """
         _check("scope", scope, _SCOPES)
         frame = make_garbage(kind, topic)
-        return self.call(lambda server: server.push_frame(frame, scope))
+        return self.call(lambda server: server.commands.push_frame(frame, scope))
 
     # Scenarios
 

@@ -23,7 +23,8 @@ from aiohttp import WSMsgType, web
 from bybit_copyws.sandbox.account import Account, RandomTrader, render_push
 from bybit_copyws.sandbox.audience import Audience
 from bybit_copyws.sandbox.clock import VenueClock
-from bybit_copyws.sandbox.faults import ActiveFault, Fault, FaultList, Outgoing
+from bybit_copyws.sandbox.commands import Commands, outgoing
+from bybit_copyws.sandbox.faults import FaultList, Outgoing
 from bybit_copyws.sandbox.garbage import encode_frame
 from bybit_copyws.sandbox.history import History
 from bybit_copyws.sandbox.market import Instrument, Market
@@ -117,6 +118,7 @@ class Server:
         self._playing: Playing | None = None
         self._playback = options.playback
         self._playback_began: int | None = None  # when the first of its topics was subscribed
+        self.commands = Commands(self)
         self._jobs: set[asyncio.Task[Any]] = set()
         self._runner: web.AppRunner | None = None
         self._task: asyncio.Task[None] | None = None
@@ -159,7 +161,7 @@ class Server:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, *self._jobs, return_exceptions=True)
-        await self.drop(None, "fin", 1001, "")
+        await self.commands.drop(None, "fin", 1001, "")
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -271,7 +273,7 @@ class Server:
             # Signatures are made by the real clock, whatever the exchange's own does.
             outcome = connection.operate(request, int(time.time() * 1000))
         if outcome.reply is not None:
-            peer.send(_outgoing(outcome.reply, kind=outcome.kind), now)
+            peer.send(outgoing(outcome.reply, kind=outcome.kind), now)
         profile, conn_id = connection.profile.name, connection.conn_id
         self._audience.leave(profile, outcome.removed, conn_id)
         if self._playback is not None:
@@ -282,7 +284,7 @@ class Server:
                 # First its snapshot, then what all others get.
                 snapshot = self._audience.join(profile, topic, conn_id).snapshot(now)
                 if snapshot is not None and self._options.market:
-                    peer.send(_outgoing(snapshot), now)
+                    peer.send(outgoing(snapshot), now)
         self._changed()
 
     # Time goes on
@@ -317,7 +319,7 @@ class Server:
         for feed, followers in self._audience:
             for message in feed.poll(now):
                 if self._options.market:
-                    self._broadcast(_outgoing(message), followers, now)
+                    self._broadcast(outgoing(message), followers, now)
         if self._trader is not None and now >= self._next_trade_ms:
             self._next_trade_ms = now + _TRADE_EVERY_MS
             self._trader.step(now)
@@ -348,7 +350,7 @@ class Server:
                 continue
             for name in (topic, f"{topic}.linear"):
                 if name in connection.topics:
-                    peer.send(_outgoing({**message, "topic": name}), now)
+                    peer.send(outgoing({**message, "topic": name}), now)
 
     def _broadcast(self, message: Outgoing, followers: Sequence[str], now: int) -> None:
         for conn_id in followers:
@@ -366,7 +368,7 @@ class Server:
         if self._playing is None:
             return
         for step in self._playing.take(now, self.history.total):
-            command = getattr(self, step.do)
+            command = getattr(self.commands, step.do)
             result = command(**step.arguments)
             if asyncio.iscoroutine(result):
                 self._do(result)
@@ -378,8 +380,8 @@ class Server:
         if self._playback is None or self._playback_began is None:
             return
         for row in self._playback.take((now - self._playback_began) / 1000):
-            message = _outgoing(row.message)
-            for peer in self._of(row.scope):
+            message = outgoing(row.message)
+            for peer in self.commands.of(row.scope):
                 if not row.topic or row.topic in peer.connection.topics:
                     peer.send(message, now)
 
@@ -389,84 +391,6 @@ class Server:
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
 
-    # What a test or a scenario tells it to do; names and arguments as in ``Sandbox``
-
-    async def drop(
-        self, scope: str | None = None, how: str = "close", code: int = 1001, reason: str = ""
-    ) -> int:
-        """End the connections of a scope."""
-        peers = self._of(scope)
-        for peer in peers:
-            await peer.end(how, code, reason)
-        return len(peers)
-
-    def silence(self, scope: str | None = None, direction: str = "both") -> int:
-        """Let the open connections of a scope fall silent."""
-        peers = self._of(scope)
-        for peer in peers:
-            peer.silence(direction)
-        return len(peers)
-
-    def slow_down(self, bytes_per_second: float, scope: str | None = None) -> int:
-        """Let the open connections of a scope be slow."""
-        peers = self._of(scope)
-        for peer in peers:
-            peer.slow_down(bytes_per_second, self.clock.now_ms())
-        return len(peers)
-
-    def resume(self, scope: str | None = None) -> int:
-        """End silence, stalls and slowness of the open connections of a scope."""
-        peers = self._of(scope)
-        for peer in peers:
-            peer.resume(self.clock.now_ms())
-        return len(peers)
-
-    def fault(self, **arguments: Any) -> ActiveFault:
-        """Let a fault of messages begin."""
-        return self.faults.add(Fault(**arguments))
-
-    def heal(self) -> None:
-        """End all faults; messages that were withheld are lost."""
-        self.faults.clear()
-        self.rules.handshake_refusals.clear()
-        self.resume()
-
-    def refuse_handshakes(self, **arguments: Any) -> None:
-        """Refuse the next connections."""
-        self.rules.handshake_refusals.append(HandshakeRefusal(**arguments))
-
-    def refuse_auth(self, ret_msg: str, times: int = 1) -> None:
-        """Refuse the next logins with a text."""
-        self.rules.refuse_auth.extend([ret_msg] * times)
-
-    async def restart(self, how: str | None = "close") -> None:
-        """Restart the service: books begin anew with ``u`` 1, connections end."""
-        self.market.restart()
-        if how is not None:
-            await self.drop(None, how, 1012, "")
-
-    def push(self, payload: bytes | str | dict[str, Any], scope: str | None = None) -> int:
-        """Send a text frame to every client of a scope."""
-        message = _outgoing(payload)
-        peers = self._of(scope)
-        for peer in peers:
-            peer.send(message, self.clock.now_ms())
-        return len(peers)
-
-    def push_frame(self, frame: bytes, scope: str | None = None) -> int:
-        """Send bytes to every client of a scope, exactly as given."""
-        peers = self._of(scope)
-        for peer in peers:
-            peer.send(Outgoing(b"", frame, kind="control"), self.clock.now_ms())
-        return len(peers)
-
-    def push_topic(self, message: dict[str, Any]) -> int:
-        """Send a message to the clients that subscribed its topic."""
-        peers = [peer for peer in self._of(None) if message["topic"] in peer.connection.topics]
-        for peer in peers:
-            peer.send(_outgoing(message), self.clock.now_ms())
-        return len(peers)
-
     def play(self, scenario: Scenario) -> None:
         """Let a scenario begin now."""
         self._playing = Playing(scenario, self.clock.now_ms(), self.history.total)
@@ -475,32 +399,6 @@ class Server:
     def playing(self) -> bool:
         """Whether a scenario is under way."""
         return self._playing is not None
-
-    def _of(self, scope: str | None) -> list[Peer]:
-        return [
-            peer
-            for peer in self.peers.values()
-            if scope is None or peer.connection.scope.value == scope
-        ]
-
-
-def _outgoing(message: dict[str, Any] | bytes | str, kind: str = "data") -> Outgoing:
-    """Make a text frame of a message; its topic is looked up if it is already encoded."""
-    if isinstance(message, dict):
-        payload, topic = msgspec.json.encode(message), str(message.get("topic", ""))
-    else:
-        payload = message.encode() if isinstance(message, str) else message
-        topic = _topic_of(payload)
-    return Outgoing(payload, encode_frame(payload), topic, kind)
-
-
-def _topic_of(payload: bytes) -> str:
-    try:
-        message = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, RecursionError):
-        return ""
-    topic = message.get("topic", "") if isinstance(message, dict) else ""
-    return topic if isinstance(topic, str) else ""
 
 
 def _refused(request: web.Request, refusal: HandshakeRefusal) -> web.StreamResponse:

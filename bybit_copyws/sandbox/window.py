@@ -61,7 +61,7 @@ class Window:
         try:
             row = msgspec.json.decode(await request.read(), type=dict)
             step = step_of("request", {**row, "at": 0})
-            result = getattr(self._server, step.do)(**step.arguments)
+            result = getattr(self._server.commands, step.do)(**step.arguments)
             if asyncio.iscoroutine(result):
                 await result
         except (ConfigurationError, ValueError, TypeError) as error:

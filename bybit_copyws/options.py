@@ -1,0 +1,117 @@
+"""What the client's constructor and its calls accept: checks with texts that name the cure.
+
+No connection is known here, and nothing is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterable, Mapping
+
+from bybit_copyws.errors import ConfigurationError
+from bybit_copyws.stream.connector import Endpoint
+from bybit_copyws.wire.signing import Credentials
+
+_VARIABLES = {
+    "api_key": "BYBIT_API_KEY",
+    "api_secret": "BYBIT_API_SECRET",
+    "environment": "BYBIT_ENVIRONMENT",
+    "profile": "BYBIT_PROFILE",
+}
+_MOST_SECONDS = 86_400.0
+_MOST_BYTES = 2**31
+
+
+def names_of(topic_or_topics: str | Iterable[str]) -> list[str]:
+    """Return topics as a list, one or several given.
+
+    Raises:
+        ConfigurationError: there is none, or one is no text.
+    """
+    if isinstance(topic_or_topics, str):
+        return [topic_or_topics]
+    try:
+        names = list(topic_or_topics)
+        if isinstance(topic_or_topics, (bytes, bytearray)):
+            raise TypeError
+    except TypeError:
+        raise ConfigurationError(
+            f"topics must be a string or several, not {type(topic_or_topics).__name__}"
+        ) from None
+    if not names:
+        raise ConfigurationError("no topic was given")
+    for name in names:
+        if not isinstance(name, str):
+            raise ConfigurationError(f"a topic must be a string, not {type(name).__name__}")
+    return names
+
+
+def credentials_or_error(
+    api_key: str | None, api_secret: str | None
+) -> Credentials | ConfigurationError | None:
+    """Return the key pair, or what is wrong with it: raised from here, it would show the secret."""
+    if api_key is None and api_secret is None:
+        return None
+    if api_key is None or api_secret is None:
+        missing = "api_key" if api_key is None else "api_secret"
+        return ConfigurationError(f"{missing} is missing: a key is of use only with its secret")
+    try:
+        return Credentials(api_key, api_secret)
+    except ConfigurationError as error:
+        return error.with_traceback(None)
+
+
+def from_environment() -> dict[str, str]:
+    """Return what the environment variables say; an empty one counts as not there."""
+    found = {name: os.environ.get(variable) for name, variable in _VARIABLES.items()}
+    return {name: value for name, value in found.items() if value}
+
+
+def check_seconds(options: Mapping[str, float]) -> None:
+    """Refuse options that can be no time.
+
+    Raises:
+        ConfigurationError: one is not above 0 or longer than a day; the text names it.
+    """
+    for name, value in options.items():
+        if (
+            not isinstance(value, (int, float))
+            or isinstance(value, bool)
+            or not 0 < value <= _MOST_SECONDS
+        ):
+            raise ConfigurationError(
+                f"{name} must be a number of seconds above 0, at most {_MOST_SECONDS:,.0f}, not "
+                f"{value!r}"
+            )
+
+
+def check_size(name: str, value: int) -> None:
+    """Refuse what can be no number of bytes.
+
+    Raises:
+        ConfigurationError: it is none; the text names it.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _MOST_BYTES:
+        raise ConfigurationError(
+            f"{name} must be a whole number of bytes above 0, at most {_MOST_BYTES:,}, not "
+            f"{value!r}"
+        )
+
+
+def check_safe_for_secrets(endpoint: Endpoint, context: ssl.SSLContext | None) -> None:
+    """Refuse to send a signature where others can read it: it opens a session to who has it."""
+    if endpoint.is_loopback:
+        return
+    if not endpoint.secure:
+        raise ConfigurationError(
+            f"a key must not be sent in clear to {endpoint.name}: use wss:// (ws:// is accepted "
+            "for this machine only)"
+        )
+    if context is not None and (
+        context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname
+    ):
+        raise ConfigurationError(
+            f"ssl_context does not check the certificate of {endpoint.name}, so a key must not be "
+            "sent there"
+        )

@@ -1,0 +1,132 @@
+"""What the exchange can be told to do: by a test, by a step of a scenario, from another process.
+
+Names and arguments are those of ``controls`` and of ``scenario.COMMANDS``. Runs in the event loop.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bybit_copyws.sandbox.faults import ActiveFault, Fault, Outgoing
+from bybit_copyws.sandbox.garbage import encode_frame
+from bybit_copyws.sandbox.peer import Peer
+from bybit_copyws.sandbox.venue import HandshakeRefusal
+
+if TYPE_CHECKING:
+    from bybit_copyws.sandbox.server import Server
+
+
+class Commands:
+    """The commands of one exchange.
+
+    Args:
+        server: what they are carried out on.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def drop(
+        self, scope: str | None = None, how: str = "close", code: int = 1001, reason: str = ""
+    ) -> int:
+        """End the connections of a scope."""
+        peers = self.of(scope)
+        for peer in peers:
+            await peer.end(how, code, reason)
+        return len(peers)
+
+    def silence(self, scope: str | None = None, direction: str = "both") -> int:
+        """Let the open connections of a scope fall silent."""
+        peers = self.of(scope)
+        for peer in peers:
+            peer.silence(direction)
+        return len(peers)
+
+    def slow_down(self, bytes_per_second: float, scope: str | None = None) -> int:
+        """Let the open connections of a scope be slow."""
+        peers = self.of(scope)
+        for peer in peers:
+            peer.slow_down(bytes_per_second, self._server.clock.now_ms())
+        return len(peers)
+
+    def resume(self, scope: str | None = None) -> int:
+        """End silence, stalls and slowness of the open connections of a scope."""
+        peers = self.of(scope)
+        for peer in peers:
+            peer.resume(self._server.clock.now_ms())
+        return len(peers)
+
+    def fault(self, **arguments: Any) -> ActiveFault:
+        """Let a fault of messages begin."""
+        return self._server.faults.add(Fault(**arguments))
+
+    def heal(self) -> None:
+        """End all faults; messages that were withheld are lost."""
+        self._server.faults.clear()
+        self._server.rules.handshake_refusals.clear()
+        self.resume()
+
+    def refuse_handshakes(self, **arguments: Any) -> None:
+        """Refuse the next connections."""
+        self._server.rules.handshake_refusals.append(HandshakeRefusal(**arguments))
+
+    def refuse_auth(self, ret_msg: str, times: int = 1) -> None:
+        """Refuse the next logins with a text."""
+        self._server.rules.refuse_auth.extend([ret_msg] * times)
+
+    async def restart(self, how: str | None = "close") -> None:
+        """Restart the service: books begin anew with ``u`` 1, connections end."""
+        self._server.market.restart()
+        if how is not None:
+            await self.drop(None, how, 1012, "")
+
+    def push(self, payload: bytes | str | dict[str, Any], scope: str | None = None) -> int:
+        """Send a text frame to every client of a scope."""
+        message = outgoing(payload)
+        peers = self.of(scope)
+        for peer in peers:
+            peer.send(message, self._server.clock.now_ms())
+        return len(peers)
+
+    def push_frame(self, frame: bytes, scope: str | None = None) -> int:
+        """Send bytes to every client of a scope, exactly as given."""
+        peers = self.of(scope)
+        for peer in peers:
+            peer.send(Outgoing(b"", frame, kind="control"), self._server.clock.now_ms())
+        return len(peers)
+
+    def push_topic(self, message: dict[str, Any]) -> int:
+        """Send a message to the clients that subscribed its topic."""
+        peers = [peer for peer in self.of(None) if message["topic"] in peer.connection.topics]
+        for peer in peers:
+            peer.send(outgoing(message), self._server.clock.now_ms())
+        return len(peers)
+
+    def of(self, scope: str | None) -> list[Peer]:
+        """Return the open connections of a scope; of both for ``None``."""
+        return [
+            peer
+            for peer in self._server.peers.values()
+            if scope is None or peer.connection.scope.value == scope
+        ]
+
+
+def outgoing(message: dict[str, Any] | bytes | str, kind: str = "data") -> Outgoing:
+    """Make a text frame of a message; its topic is looked up if it is already encoded."""
+    if isinstance(message, dict):
+        payload, topic = msgspec.json.encode(message), str(message.get("topic", ""))
+    else:
+        payload = message.encode() if isinstance(message, str) else message
+        topic = _topic_of(payload)
+    return Outgoing(payload, encode_frame(payload), topic, kind)
+
+
+def _topic_of(payload: bytes) -> str:
+    try:
+        message = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, RecursionError):
+        return ""
+    topic = message.get("topic", "") if isinstance(message, dict) else ""
+    return topic if isinstance(topic, str) else ""
