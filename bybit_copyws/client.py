@@ -250,7 +250,8 @@ class CopyTradingClient:
         topic = self._profile.topics.parse(name)
         if topic.scope is Scope.PRIVATE and self._credentials is None:
             raise ConfigurationError(
-                f"topic {name!r} is private: give the client api_key and api_secret"
+                f"topic {name!r} is private: give the client api_key and api_secret "
+                "(the command line takes BYBIT_API_KEY and BYBIT_API_SECRET)"
             )
         return topic
 
