@@ -8,18 +8,26 @@ from bybit_copyws.sandbox.faults import Fault
 from bybit_copyws.sandbox.garbage import GARBAGE
 from bybit_copyws.sandbox.history import Sent
 from bybit_copyws.sandbox.observer import Observer
-from bybit_copyws.sandbox.proxy import FaultProxy
+from bybit_copyws.sandbox.proxy import Direction, FaultProxy, ProxiedConnection
+from bybit_copyws.sandbox.rest import ForcedReply, Limit, RestRules
 from bybit_copyws.sandbox.sandbox import DEFAULT_SYMBOLS, Sandbox
 from bybit_copyws.sandbox.scenario import Scenario, Step
+from bybit_copyws.sandbox.venue import Rules
 
 __all__ = [
     "DEFAULT_SYMBOLS",
     "GARBAGE",
     "Checker",
+    "Direction",
     "Fault",
     "FaultProxy",
+    "ForcedReply",
+    "Limit",
     "Observer",
+    "ProxiedConnection",
     "Report",
+    "RestRules",
+    "Rules",
     "Sandbox",
     "Scenario",
     "Sent",

@@ -21,6 +21,7 @@ try:
     from bybit_copyws.sandbox.controls import Controls
     from bybit_copyws.sandbox.history import Sent
     from bybit_copyws.sandbox.peer import ConnectionInfo
+    from bybit_copyws.sandbox.rest import RestRules
     from bybit_copyws.sandbox.server import Received, Server, ServerOptions
     from bybit_copyws.sandbox.venue import Rules
 except ImportError as error:
@@ -209,6 +210,11 @@ class Sandbox(Controls):
     def rules(self) -> Rules:
         """What a test may change about the exchange, at any time."""
         return self._running.rules
+
+    @property
+    def rest_rules(self) -> RestRules:
+        """What a test may change about its REST side, at any time: limits, bans, forced replies."""
+        return self._running.rest.rules
 
     @property
     def connections(self) -> tuple[ConnectionInfo, ...]:

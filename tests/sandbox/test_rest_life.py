@@ -179,3 +179,69 @@ def test_lists_of_both_profiles_tell_the_same():
 
     assert told(old) == told(new)
     assert len(old) == len(new) == 4
+
+
+def test_the_order_that_a_cursor_names_may_leave_the_list():
+    caller = Caller()
+    price = str(caller.price(BTC))
+    ids = [
+        opened(caller, "v5", side="Buy", orderType="Limit", qty="0.01", price=price)
+        for _ in "abcde"
+    ]
+    shown = []
+
+    def cancel_the_last_shown():
+        # Bybit's cursors are positions in its own order, not rows that must still be there.
+        shown.append(1)
+        order_id = ids[5 - 2 * len(shown)]
+        caller.result("POST", "/v5/order/cancel", {**LINEAR, "symbol": BTC, "orderId": order_id})
+
+    rows = pages(caller, "/v5/order/realtime", OPEN, 2, cancel_the_last_shown)
+    assert [row["orderId"] for row in rows] == ids[::-1]
+
+
+def test_the_position_that_a_cursor_names_may_be_closed():
+    caller = Caller()
+    for symbol in (BTC, ETH):
+        opened(caller, "v5", symbol=symbol, side="Buy", orderType="Market", qty="0.1")
+
+    def close():
+        caller.result(
+            "POST",
+            "/v5/order/create",
+            LINEAR,
+            symbol=BTC,
+            side="Sell",
+            orderType="Market",
+            qty="0.1",
+            positionIdx=1,
+            reduceOnly=True,
+        )
+
+    rows = pages(caller, "/v5/position/list", OPEN, 1, close)
+    assert [row["symbol"] for row in rows] == [BTC, ETH]
+
+
+@pytest.mark.parametrize(
+    ("path", "count"),
+    [
+        ("/v5/position/list", 2),
+        ("/v5/order/realtime", 1),
+        ("/v5/order/history", 2),
+        ("/v5/execution/list", 2),
+    ],
+)
+def test_v5_lists_are_narrowed_by_coins(path, count):
+    caller = Caller()
+    for side in ("Buy", "Sell"):
+        opened(caller, "v5", symbol=ETH, side=side, orderType="Market", qty="0.1")
+    price = str(caller.price(ETH))
+    opened(caller, "v5", symbol=ETH, side="Buy", orderType="Limit", qty="0.1", price=price)
+
+    def found(**coins):
+        return len(caller.result("GET", path, LINEAR, **coins)["list"])
+
+    assert found(settleCoin="USDT") == count
+    assert found(baseCoin="ETH") == count
+    assert found(settleCoin="USDT", baseCoin="ET") == 0
+    assert found(settleCoin="USDC") == 0

@@ -13,7 +13,7 @@ import pytest
 import requests
 from exchange import make_client
 
-from bybit_copyws.sandbox import Sandbox
+from bybit_copyws.sandbox import ForcedReply, Limit, Sandbox
 
 
 def call(
@@ -103,3 +103,37 @@ def test_the_time_needs_no_key(quiet: Sandbox, path: str) -> None:
 
 def test_an_unknown_path_is_not_found(quiet: Sandbox) -> None:
     assert requests.get(quiet.environment.rest + "/v9/nothing", timeout=5).status_code == 404
+
+
+V3_WALLET = "/contract/v3/private/copytrading/wallet/balance"
+
+
+def test_too_many_visits_of_a_key_are_refused_with_the_time_when_it_goes_on(
+    quiet: Sandbox,
+) -> None:
+    quiet.rest_rules.limits["v3 wallet"] = Limit(1, 60.0)
+    first, second = (call(quiet, "GET", V3_WALLET, {}) for _ in range(2))
+    assert (first.status_code, first.json()["retCode"]) == (200, 0)
+    assert first.headers["X-Bapi-Limit-Status"] == "0"
+    assert (second.status_code, second.json()["retCode"]) == (200, 10006)
+    assert second.headers["X-Bapi-Limit"] == "1"
+    wait_ms = int(second.headers["X-Bapi-Limit-Reset-Timestamp"]) - quiet.time_ms
+    assert 0 < wait_ms <= 60_000
+
+
+def test_an_address_that_asks_too_often_is_banned(quiet: Sandbox) -> None:
+    quiet.rest_rules.address_limit = Limit(1, 60.0)
+    assert call(quiet, "GET", V3_WALLET, {}).status_code == 200
+    banned = call(quiet, "GET", V3_WALLET, {})
+    assert (banned.status_code, banned.text) == (403, "access too frequent")
+    # The ban is of the address, not of the key.
+    time_url = quiet.environment.rest + "/v5/market/time"
+    assert requests.get(time_url, timeout=5).status_code == 403
+
+
+def test_a_reply_can_be_lost_although_the_order_was_made(quiet: Sandbox) -> None:
+    create, order, _, _ = ORDERS["v5"]
+    quiet.rest_rules.forced.append(ForcedReply(create, status=502, body="bad", executed=True))
+    assert call(quiet, "POST", create, order).status_code == 502
+    again = call(quiet, "POST", create, order).json()
+    assert again["retCode"] == 110072  # its orderLinkId is taken: the first one was carried out

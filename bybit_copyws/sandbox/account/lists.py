@@ -11,7 +11,7 @@ from typing import Any
 from . import render_v3, render_v5, render_v5_orders
 from .account import Account
 from .model import Execution, Order, Position, Refused, Transfer
-from .paging import Params, in_time, matches, page
+from .paging import Params, fits_the_coins, in_time, matches, page
 
 Result = dict[str, Any]
 
@@ -34,62 +34,68 @@ def render_result(profile: str, name: str, account: Account, params: Params, now
 
 
 def _positions(account: Account, params: Params, now_ms: int) -> list[Position]:
-    """Return both sides of a symbol if one is asked for, else what is not empty."""
+    """Return both sides of a symbol if one is asked for, else what was ever used."""
     symbol = params.get("symbol", "")
     if symbol:
         return [account.position(symbol, idx, now_ms) for idx in (1, 2)]
-    return [position for position in account.positions if position.size]
+    return account.positions
+
+
+def _position_fits(params: Params) -> Callable[[Position], bool]:
+    named = bool(params.get("symbol"))
+    return lambda position: named or position.size != 0
 
 
 def _executions(account: Account, params: Params) -> tuple[list[Execution], str]:
-    fits = in_time(params)
-    found = (
-        execution
-        for execution in account.executions
-        if matches(
-            params,
-            symbol=execution.symbol,
-            orderId=execution.order_id,
-            orderLinkId=execution.order_link_id,
-            execType=execution.exec_type,
+    fits_time = in_time(params)
+    fits_coins = fits_the_coins(params)
+
+    def fits(execution: Execution) -> bool:
+        return (
+            matches(
+                params,
+                symbol=execution.symbol,
+                orderId=execution.order_id,
+                orderLinkId=execution.order_link_id,
+                execType=execution.exec_type,
+            )
+            and fits_coins(execution.symbol)
+            and fits_time(execution.exec_time)
         )
-        and fits(execution.exec_time)
-    )
-    return page(found, params, lambda execution: execution.exec_id, 50)
+
+    return page(account.executions, fits, params, lambda execution: execution.exec_id, 50)
 
 
 def _transfers(account: Account, params: Params) -> tuple[list[Transfer], str]:
-    fits = in_time(params)
-    found = (
-        transfer
-        for transfer in account.transfers
-        if matches(params, transferId=transfer.transfer_id, coin=transfer.coin, status="SUCCESS")
-        and fits(transfer.timestamp)
+    fits_time = in_time(params)
+
+    def fits(transfer: Transfer) -> bool:
+        return matches(
+            params, transferId=transfer.transfer_id, coin=transfer.coin, status="SUCCESS"
+        ) and fits_time(transfer.timestamp)
+
+    return page(account.transfers, fits, params, lambda transfer: transfer.transfer_id, 20)
+
+
+def _order_fits(params: Params) -> Callable[[Order], bool]:
+    return lambda order: matches(
+        params,
+        symbol=order.symbol,
+        orderId=order.order_id,
+        orderLinkId=order.order_link_id,
+        copyTradeOrderType=order.copy_status,
     )
-    return page(found, params, lambda transfer: transfer.transfer_id, 20)
-
-
-def _orders(account: Account, params: Params) -> list[Order]:
-    return [
-        order
-        for order in account.orders
-        if matches(
-            params,
-            symbol=order.symbol,
-            orderId=order.order_id,
-            orderLinkId=order.order_link_id,
-            copyTradeOrderType=order.copy_status,
-        )
-    ]
 
 
 def _v3_positions(account: Account, params: Params, now_ms: int) -> Result:
-    return {"list": [render_v3.render_position(p) for p in _positions(account, params, now_ms)]}
+    found = filter(_position_fits(params), _positions(account, params, now_ms))
+    return {"list": [render_v3.render_position(position) for position in found]}
 
 
 def _v3_orders(account: Account, params: Params, _now_ms: int) -> Result:
     # v3 knows no pages here.
-    return {"list": [render_v3.render_order(order) for order in _orders(account, params)]}
+    found = filter(_order_fits(params), account.orders)
+    return {"list": [render_v3.render_order(order) for order in found]}
 
 
 def _v3_executions(account: Account, params: Params, _now_ms: int) -> Result:
@@ -117,8 +123,14 @@ def _need_linear(params: Params, *, narrowed: bool) -> None:
 
 def _v5_positions(account: Account, params: Params, now_ms: int) -> Result:
     _need_linear(params, narrowed=True)
-    found = _positions(account, params, now_ms)
-    shown, cursor = page(found, params, lambda p: f"{p.symbol},{p.position_idx}", 20)
+    fits, fits_coins = _position_fits(params), fits_the_coins(params)
+    shown, cursor = page(
+        _positions(account, params, now_ms),
+        lambda position: fits(position) and fits_coins(position.symbol),
+        params,
+        lambda position: f"{position.symbol},{position.position_idx}",
+        20,
+    )
     return {
         "list": [render_v5.render_position(position) for position in shown],
         "nextPageCursor": cursor,
@@ -131,8 +143,14 @@ def _v5_orders(account: Account, params: Params, _now_ms: int) -> Result:
     # Done orders are shown if one is named or they are asked for; open ones always.
     done_too = any(params.get(name) for name in ("orderId", "orderLinkId"))
     done_too = done_too or params.get("openOnly") == "1"
-    found = [order for order in _orders(account, params) if order.live or done_too]
-    shown, cursor = page(found, params, lambda order: order.order_id, 20)
+    fits, fits_coins = _order_fits(params), fits_the_coins(params)
+    shown, cursor = page(
+        account.orders,
+        lambda order: (order.live or done_too) and fits(order) and fits_coins(order.symbol),
+        params,
+        lambda order: order.order_id,
+        20,
+    )
     return {
         "list": [render_v5_orders.render_order(order) for order in shown],
         "nextPageCursor": cursor,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import TypeVar
 
 from .model import Refused
@@ -18,17 +19,24 @@ T = TypeVar("T")
 Params = Mapping[str, str]
 
 _MAX_LIMIT = 100
+_SETTLE_COIN = "USDT"
 
 
 def page(
-    items: Iterable[T], params: Params, ident: Callable[[T], str], default_limit: int
+    items: Iterable[T],
+    fits: Callable[[T], bool],
+    params: Params,
+    ident: Callable[[T], str],
+    default_limit: int,
 ) -> tuple[list[T], str]:
     """Cut the page out of a list that is asked for.
 
-    The cursor names the last entry shown, so entries that are new at the front move nothing.
+    The cursor names the last entry shown, so entries that are new at the front move nothing, nor
+    does it matter whether that entry still fits: an order may be filled between two pages.
 
     Args:
-        items: All entries that match, newest first.
+        items: All entries, newest first.
+        fits: Whether an entry is asked for.
         params: The query: ``limit`` (1-100) and ``cursor``.
         ident: Tells the unique id of an entry.
         default_limit: How many if no limit is given.
@@ -42,21 +50,19 @@ def page(
     limit = whole_number(params, "limit", default_limit)
     if not 1 <= limit <= _MAX_LIMIT:
         raise Refused(10001, "params error: limit invalid")
-    found = list(items)
-    start = _start(found, params.get("cursor", ""), ident)
-    shown = found[start : start + limit]
-    more = start + limit < len(found)
+    rest = filter(fits, _after(iter(items), params.get("cursor", ""), ident))
+    shown = list(islice(rest, limit))
+    more = next(rest, None) is not None
     return shown, _encode(ident(shown[-1])) if more else ""
 
 
-def _start(found: list[T], cursor: str, ident: Callable[[T], str]) -> int:
+def _after(items: Iterator[T], cursor: str, ident: Callable[[T], str]) -> Iterator[T]:
     if not cursor:
-        return 0
+        return items
     last = _decode(cursor)
-    for index, item in enumerate(found):
-        if ident(item) == last:
-            return index + 1
-    raise Refused(10001, "params error: cursor invalid")
+    if not any(ident(item) == last for item in items):
+        raise Refused(10001, "params error: cursor invalid")
+    return items
 
 
 def _encode(text: str) -> str:
@@ -100,3 +106,14 @@ def in_time(params: Params) -> Callable[[int], bool]:
 def matches(params: Params, **values: str) -> bool:
     """Return whether every value equals the parameter of its name, where the query has it."""
     return all(params.get(name, "") in ("", value) for name, value in values.items())
+
+
+def fits_the_coins(params: Params) -> Callable[[str], bool]:
+    """Return whether a symbol trades ``baseCoin`` and settles in ``settleCoin``, where given."""
+    base, settle = params.get("baseCoin", ""), params.get("settleCoin", "")
+
+    def fits(symbol: str) -> bool:
+        # Every symbol of the account settles in USDT, and begins with the coin it trades.
+        return settle in ("", _SETTLE_COIN) and base in ("", symbol.removesuffix(_SETTLE_COIN))
+
+    return fits

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bybit_copyws.sandbox.account import Order, Refused
 from bybit_copyws.sandbox.account.checks import number
-from bybit_copyws.sandbox.account.paging import in_time, matches, page
+from bybit_copyws.sandbox.account.paging import fits_the_coins, in_time, matches, page
 from bybit_copyws.sandbox.account.render_v5_orders import render_order
 
 from . import calls
@@ -85,22 +85,25 @@ def order_history(call: Call) -> Result:
     """List orders that are done, the latest created one first."""
     params = call.params.values
     call.params.need_linear()
-    fits, status = in_time(params), call.params.text("orderStatus")
-    found = [
-        order
-        for order in call.account.orders
-        if not order.live
-        and fits(order.created_time)
-        and matches(
-            params,
-            symbol=order.symbol,
-            orderId=order.order_id,
-            orderLinkId=order.order_link_id,
+    fits_time, fits_coins = in_time(params), fits_the_coins(params)
+    status = call.params.text("orderStatus")
+
+    def fits(order: Order) -> bool:
+        return (
+            not order.live
+            and fits_time(order.created_time)
+            and matches(
+                params,
+                symbol=order.symbol,
+                orderId=order.order_id,
+                orderLinkId=order.order_link_id,
+            )
+            and fits_coins(order.symbol)
+            # Only now: writing an order down takes longer than all of the above.
+            and (not status or render_order(order)["orderStatus"] == status)
         )
-        # Only now: writing an order down takes longer than all of the above.
-        and (not status or render_order(order)["orderStatus"] == status)
-    ]
-    shown, cursor = page(found, params, lambda order: order.order_id, 20)
+
+    shown, cursor = page(call.account.orders, fits, params, lambda order: order.order_id, 20)
     return {
         "list": [_history_row(order) for order in shown],
         "nextPageCursor": cursor,
