@@ -8,7 +8,6 @@ import os
 import socket
 import ssl
 import time
-from types import TracebackType
 from typing import Any
 
 from bybit_copyws.wire.frames import FrameReader, Item
@@ -128,10 +127,5 @@ class RawClient:
     def __enter__(self) -> RawClient:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.sock.close()

@@ -6,16 +6,12 @@ so it works however long a callback blocks the reader.
 
 from __future__ import annotations
 
-import threading
 from typing import Protocol
 
 from bybit_copyws.stream.log import GuardedLogger
+from bybit_copyws.stream.stepped import SteppedThread
 
 _log = GuardedLogger(__name__)
-
-
-AFTER_A_BUG = 1.0
-"""Seconds to wait after something that should not happen, so that it is no storm."""
 
 
 class Beating(Protocol):
@@ -28,7 +24,7 @@ class Beating(Protocol):
         """End the link at once."""
 
 
-class Heartbeat:
+class Heartbeat(SteppedThread):
     """Owns the thread ``bybit-copyws:<scope>:heartbeat``.
 
     Args:
@@ -37,39 +33,24 @@ class Heartbeat:
     """
 
     def __init__(self, name: str, stream: Beating) -> None:
+        super().__init__(name)
         self._stream = stream
         self._abandoned = False
-        self._wake = threading.Event()
-        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self.thread.start()
 
     def abandon(self) -> None:
         """Let the thread end: its connection could not be started."""
         self._abandoned = True
-        self._wake.set()
-
-    def wake(self) -> None:
-        """Let the next beat come now."""
-        self._wake.set()
+        self.wake()
 
     def step(self) -> bool:
         """Beat once and wait; return whether to go on."""
         wait = None if self._abandoned else self._stream.beat()
         if wait is None:
             return False
-        self._wake.wait(wait)
-        self._wake.clear()
+        self._wait(wait)
         return True
 
-    def _run(self) -> None:
-        going_on = True
-        while going_on:
-            try:
-                going_on = self.step()
-            except Exception as bug:  # noqa: BLE001 (a link without heartbeat could hang unseen)
-                _log.error("! the heartbeat failed: a bug, please report it", exc_info=bug)
-                self._stream.end()
-                self._wake.wait(AFTER_A_BUG)
+    def recover(self, bug: Exception) -> None:
+        """End the link: without heartbeat it could hang unseen."""
+        _log.error("! the heartbeat failed: a bug, please report it", exc_info=bug)
+        self._stream.end()

@@ -5,10 +5,9 @@ Thin: the stream knows what to do, this only does it in turn.
 
 from __future__ import annotations
 
-import threading
 from typing import Protocol
 
-from bybit_copyws.stream.heartbeat import AFTER_A_BUG
+from bybit_copyws.stream.stepped import SteppedThread
 
 
 class Supervised(Protocol):
@@ -24,7 +23,7 @@ class Supervised(Protocol):
         """Note that one of the above has failed in an unforeseen way."""
 
 
-class Supervisor:
+class Supervisor(SteppedThread):
     """Owns the thread ``bybit-copyws:<scope>:run``.
 
     Args:
@@ -33,17 +32,8 @@ class Supervisor:
     """
 
     def __init__(self, name: str, stream: Supervised) -> None:
+        super().__init__(name)
         self._stream = stream
-        self._wake = threading.Event()
-        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self.thread.start()
-
-    def wake(self) -> None:
-        """End a wait: something has changed."""
-        self._wake.set()
 
     def step(self) -> bool:
         """Run one link, or wait for the time of the next; return whether to go on."""
@@ -51,17 +41,11 @@ class Supervisor:
         if wait is None:
             return False
         if wait > 0:
-            self._wake.wait(wait)
-            self._wake.clear()
+            self._wait(wait)
         else:
             self._stream.run_link()
         return True
 
-    def _run(self) -> None:
-        going_on = True
-        while going_on:
-            try:
-                going_on = self.step()
-            except Exception as bug:  # noqa: BLE001 (whatever it is, the stream must come back)
-                self._stream.recover(bug)
-                self._wake.wait(AFTER_A_BUG)
+    def recover(self, bug: Exception) -> None:
+        """Let the stream note it; it connects again."""
+        self._stream.recover(bug)

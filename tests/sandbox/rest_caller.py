@@ -16,6 +16,20 @@ COPY = "/contract/v3/private/copytrading"
 V3_TRANSFERS = "/asset/v3/private/transfer/copy-trading/list/query"
 LINEAR = {"category": "linear"}
 OPEN = {"category": "linear", "settleCoin": "USDT"}
+V3_CREATE, V5_CREATE = f"{COPY}/order/create", "/v5/order/create"
+V3_STOP, V5_STOP = f"{COPY}/order/trading-stop", "/v5/position/trading-stop"
+V3_LEVERAGE, V5_LEVERAGE = f"{COPY}/position/set-leverage", "/v5/position/set-leverage"
+V3_TRANSFER, V5_TRANSFER = f"{COPY}/wallet/transfer", "/v5/asset/transfer/inter-transfer"
+MODE = "/v5/position/switch-mode"
+MARKET = {"symbol": BTC, "side": "Buy", "orderType": "Market", "qty": "0.01"}
+V5_MARKET = {**LINEAR, **MARKET, "positionIdx": 1}
+TRANSFER = {
+    "transferId": "t-1",
+    "coin": "USDT",
+    "amount": "10",
+    "fromAccountType": "UNIFIED",
+    "toAccountType": "FUND",
+}
 
 
 class Caller:

@@ -5,24 +5,26 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rest_caller import BTC, COPY, LINEAR, Caller
+from rest_caller import (
+    BTC,
+    COPY,
+    LINEAR,
+    MARKET,
+    MODE,
+    TRANSFER,
+    V3_CREATE,
+    V3_LEVERAGE,
+    V3_STOP,
+    V3_TRANSFER,
+    V5_CREATE,
+    V5_LEVERAGE,
+    V5_MARKET,
+    V5_STOP,
+    V5_TRANSFER,
+    Caller,
+)
 
 from bybit_copyws.sandbox.rest import ENDPOINTS, RestRules
-
-V3_CREATE, V5_CREATE = f"{COPY}/order/create", "/v5/order/create"
-V3_STOP, V5_STOP = f"{COPY}/order/trading-stop", "/v5/position/trading-stop"
-V3_LEVERAGE, V5_LEVERAGE = f"{COPY}/position/set-leverage", "/v5/position/set-leverage"
-V3_TRANSFER, V5_TRANSFER = f"{COPY}/wallet/transfer", "/v5/asset/transfer/inter-transfer"
-MODE = "/v5/position/switch-mode"
-MARKET = {"symbol": BTC, "side": "Buy", "orderType": "Market", "qty": "0.01"}
-V5_MARKET = {**LINEAR, **MARKET, "positionIdx": 1}
-TRANSFER = {
-    "transferId": "t-1",
-    "coin": "USDT",
-    "amount": "10",
-    "fromAccountType": "UNIFIED",
-    "toAccountType": "FUND",
-}
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-import bybit_copyws.stream.heartbeat as heartbeat_module
-import bybit_copyws.stream.supervisor as supervisor_module
+from bybit_copyws.stream import stepped
 from bybit_copyws.stream.heartbeat import Heartbeat
 from bybit_copyws.stream.supervisor import Supervisor
 
@@ -97,7 +96,7 @@ def test_a_heartbeat_that_fails_is_loud(
         def end(self) -> None:
             self.ended += 1
 
-    monkeypatch.setattr(heartbeat_module, "AFTER_A_BUG", 0.01)
+    monkeypatch.setattr(stepped, "AFTER_A_BUG", 0.01)
     broken = Broken()
     heartbeat = Heartbeat("bybit-copyws:test:heartbeat", broken)
     heartbeat.start()
@@ -170,7 +169,7 @@ def test_a_supervisor_that_fails_goes_on(monkeypatch: pytest.MonkeyPatch) -> Non
         def recover(self, bug: Exception) -> None:
             self.bugs = [bug]
 
-    monkeypatch.setattr(supervisor_module, "AFTER_A_BUG", 0.01)
+    monkeypatch.setattr(stepped, "AFTER_A_BUG", 0.01)
     broken = Broken()
     supervisor = Supervisor("bybit-copyws:test:run", broken)
     supervisor.start()
