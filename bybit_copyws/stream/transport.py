@@ -218,9 +218,13 @@ class Transport:
 
     # From any thread
 
-    def send(self, text: str) -> None:
-        """Send a text message, or keep it until the socket takes it. Never blocks."""
-        self._send(text, websocket.ABNF.OPCODE_TEXT)
+    def send(self, message: str | bytes) -> None:
+        """Send text, or bytes as a binary message, or keep it until the socket takes it.
+
+        Never blocks.
+        """
+        text = isinstance(message, str)
+        self._send(message, websocket.ABNF.OPCODE_TEXT if text else websocket.ABNF.OPCODE_BINARY)
 
     def flush(self) -> None:
         """Try again to send what was kept. Never blocks."""

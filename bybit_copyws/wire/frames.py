@@ -98,7 +98,7 @@ class FrameReader:
         max_fragments: frames of one message; more is a failure 1009.
     """
 
-    def __init__(self, *, max_message_size: int = 16 * 2**20, max_fragments: int = 65_536) -> None:
+    def __init__(self, *, max_message_size: int = 16 * 2**20, max_fragments: int = 131_072) -> None:
         self._max_size = max_message_size
         self._max_fragments = max_fragments
         self._over = False

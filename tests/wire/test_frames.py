@@ -309,8 +309,14 @@ def test_the_fragment_limit_is_inclusive(read):
     assert failure == Failure(1009, "a message has more than 3 fragments")
 
 
+def test_four_mebibytes_in_pieces_of_64_bytes_pass():
+    # Autobahn|Testsuite 9.3.1: 65,536 fragments and an empty last one.
+    pieces = frame(TEXT, b"a" * 64, fin=False) + frame(CONT, b"a" * 64, fin=False) * 65_535
+    assert FrameReader().feed(pieces + frame(CONT)) == [b"a" * 2**22]
+
+
 def test_endless_empty_fragments_end():
-    stream = frame(TEXT, fin=False) + frame(CONT, fin=False) * 65_536
+    stream = frame(TEXT, fin=False) + frame(CONT, fin=False) * 131_072
     reader = FrameReader()
     assert reader.feed(stream[:-2]) == []
     assert reader.feed(stream[-2:])[0].code == 1009
