@@ -47,7 +47,7 @@ from bybit_copyws.stream.supervisor import Supervisor
 from bybit_copyws.stream.transport import Transport
 from bybit_copyws.wire.envelope import MAX_EXCERPT
 from bybit_copyws.wire.frames import Close, Item
-from bybit_copyws.wire.handshake import printable
+from bybit_copyws.wire.http_head import printable
 from bybit_copyws.wire.profiles import Profile
 from bybit_copyws.wire.replies import Ack, Pong
 from bybit_copyws.wire.signing import Credentials

@@ -30,7 +30,8 @@ from bybit_copyws.wire.frames import (
     Ping,
     close_payload,
 )
-from bybit_copyws.wire.handshake import HandshakeRefused, explain_status
+from bybit_copyws.wire.handshake import explain_status
+from bybit_copyws.wire.http_head import HandshakeRefused
 
 _RECEIVE_SIZE = 65_536
 _NORMAL = 1000

@@ -10,12 +10,8 @@ from __future__ import annotations
 import time
 
 from bybit_copyws.stream.link import Link
-from bybit_copyws.wire.handshake import (
-    HandshakeReader,
-    HandshakeRefused,
-    UpgradeReply,
-    request_key,
-)
+from bybit_copyws.wire.handshake import HandshakeReader, UpgradeReply, request_key
+from bybit_copyws.wire.http_head import HandshakeRefused
 
 _HEAD_BUFFER = 4096
 

@@ -7,7 +7,8 @@ import sys
 import atheris
 
 with atheris.instrument_imports():
-    from bybit_copyws.wire.handshake import HandshakeReader, HandshakeRefused, accept_for
+    from bybit_copyws.wire.handshake import HandshakeReader, accept_for
+    from bybit_copyws.wire.http_head import HandshakeRefused
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 GOOD = (

@@ -20,7 +20,7 @@ from bybit_copyws.errors import ConnectFailed, ConnectionLost, StreamError
 from bybit_copyws.stream.connector import Endpoint
 from bybit_copyws.stream.transport import Transport
 from bybit_copyws.wire.frames import Close
-from bybit_copyws.wire.handshake import MAX_HEADERS
+from bybit_copyws.wire.http_head import MAX_HEADERS
 
 PATIENCE = 5.0
 

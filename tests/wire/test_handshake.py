@@ -10,16 +10,18 @@ from hypothesis import strategies as st
 from wsproto.utilities import generate_accept_token, generate_nonce
 
 from bybit_copyws.wire.handshake import (
-    MAX_HEAD,
-    MAX_HEADERS,
-    MAX_LINE,
     HandshakeReader,
-    HandshakeRefused,
     UpgradeReply,
     accept_for,
     explain_status,
-    printable,
     request_key,
+)
+from bybit_copyws.wire.http_head import (
+    MAX_HEAD,
+    MAX_HEADERS,
+    MAX_LINE,
+    HandshakeRefused,
+    printable,
 )
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # the sample of RFC 6455 section 1.3
