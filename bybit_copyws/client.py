@@ -13,7 +13,6 @@ from bybit_copyws.events import Event, EventCallback, State
 from bybit_copyws.health import Health
 from bybit_copyws.messages import MessageCallback
 from bybit_copyws.options import (
-    check_safe_for_secrets,
     check_seconds,
     check_size,
     credentials_or_error,
@@ -24,8 +23,8 @@ from bybit_copyws.policy.backoff import Backoff
 from bybit_copyws.policy.budget import PROCESS_BUDGET, ConnectionBudget
 from bybit_copyws.policy.registry import Handler
 from bybit_copyws.policy.session import SessionSettings
-from bybit_copyws.stream.connector import Endpoint
 from bybit_copyws.stream.notifier import Listener, Notifier
+from bybit_copyws.stream.proxy import proxy_or_error
 from bybit_copyws.stream.stream import Stream, StreamSettings
 from bybit_copyws.subscription import Subscription
 from bybit_copyws.wire.profiles import Environment, Profile, find_environment, find_profile
@@ -68,6 +67,10 @@ class CopyTradingClient:
         backoff: waits between attempts.
         connection_budget: how many connections may be opened; ``None`` for the one that all
             clients of the process share: 100 in 5 minutes for each host.
+        proxy: ``None`` for none; ``"http://[user:password@]host:port"``; ``"socks5h://..."`` (the
+            proxy looks up names), ``"socks5://..."`` (we do), ``"socks4a://..."`` or
+            ``"socks4://..."``, with the extra ``proxy``; or ``"environment"`` for what
+            ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` say.
         ssl_context: TLS settings; ``None`` for Python's defaults. Certificates must be checked
             if a key is given, unless the host is this machine.
 
@@ -92,13 +95,17 @@ class CopyTradingClient:
         max_message_size: int = 16 * _MIB,
         backoff: Backoff | None = None,
         connection_budget: ConnectionBudget | None = None,
+        proxy: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         credentials = credentials_or_error(api_key, api_secret)
         # A traceback may be shown with the local variables of its frames.
-        del api_key, api_secret
+        proxy_choice = proxy_or_error(proxy)
+        del api_key, api_secret, proxy
         if isinstance(credentials, ConfigurationError):
             raise credentials
+        if isinstance(proxy_choice, ConfigurationError):
+            raise proxy_choice
         self._credentials = credentials
         times = {
             "ping_interval": ping_interval,
@@ -127,6 +134,7 @@ class CopyTradingClient:
             open_timeout=open_timeout,
             max_message_size=max_message_size,
             context=ssl_context,
+            proxy=proxy_choice,
             budget=connection_budget or PROCESS_BUDGET,
         )
         self._streams = {scope: self._make_stream(scope, settings) for scope in Scope}
@@ -134,8 +142,6 @@ class CopyTradingClient:
     def _make_stream(self, scope: Scope, settings: StreamSettings) -> Stream:
         url = self._profile.url(self._environment, scope)
         private = scope is Scope.PRIVATE
-        if private and self._credentials is not None:
-            check_safe_for_secrets(Endpoint.parse(url), settings.context)
         return Stream(
             scope,
             self._profile,

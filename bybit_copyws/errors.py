@@ -56,6 +56,8 @@ class ConnectFailed(StreamError):
         reason: what was observed.
         status: HTTP status of a refused upgrade, else ``None``.
         retry_after: seconds that the server asked to wait, else ``None``.
+        lasting: whether another attempt will hardly fare better, as with a certificate that is not
+            valid or a path that does not exist.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class ConnectFailed(StreamError):
         status: int | None = None,
         retry_after: float | None = None,
         explanation: str = "",
+        lasting: bool = False,
     ) -> None:
         text = f"cannot connect to {host}: {reason}"
         super().__init__(f"{text}. {explanation}" if explanation else text)
@@ -73,6 +76,7 @@ class ConnectFailed(StreamError):
         self.reason = reason
         self.status = status
         self.retry_after = retry_after
+        self.lasting = lasting
 
 
 class ConnectionLost(StreamError):

@@ -6,11 +6,9 @@ No connection is known here, and nothing is kept.
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Iterable, Mapping
 
 from bybit_copyws.errors import ConfigurationError
-from bybit_copyws.stream.connector import Endpoint
 from bybit_copyws.wire.signing import Credentials
 
 _VARIABLES = {
@@ -96,22 +94,4 @@ def check_size(name: str, value: int) -> None:
         raise ConfigurationError(
             f"{name} must be a whole number of bytes above 0, at most {_MOST_BYTES:,}, not "
             f"{value!r}"
-        )
-
-
-def check_safe_for_secrets(endpoint: Endpoint, context: ssl.SSLContext | None) -> None:
-    """Refuse to send a signature where others can read it: it opens a session to who has it."""
-    if endpoint.is_loopback:
-        return
-    if not endpoint.secure:
-        raise ConfigurationError(
-            f"a key must not be sent in clear to {endpoint.name}: use wss:// (ws:// is accepted "
-            "for this machine only)"
-        )
-    if context is not None and (
-        context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname
-    ):
-        raise ConfigurationError(
-            f"ssl_context does not check the certificate of {endpoint.name}, so a key must not be "
-            "sent there"
         )

@@ -39,10 +39,12 @@ from bybit_copyws.policy.liveness import LinkStatus
 from bybit_copyws.policy.registry import Handler
 from bybit_copyws.policy.session import Session, SessionSettings
 from bybit_copyws.stream.clock import Clock
-from bybit_copyws.stream.connector import Endpoint
 from bybit_copyws.stream.dispatcher import Dispatcher, callback_name
+from bybit_copyws.stream.endpoint import Endpoint
 from bybit_copyws.stream.heartbeat import Heartbeat
 from bybit_copyws.stream.log import THREADS, GuardedLogger
+from bybit_copyws.stream.proxy import ProxyChoice, find_proxy
+from bybit_copyws.stream.safety import check_safe_for_secrets
 from bybit_copyws.stream.supervisor import Supervisor
 from bybit_copyws.stream.transport import Transport
 from bybit_copyws.wire.envelope import MAX_EXCERPT
@@ -75,6 +77,7 @@ class StreamSettings:
     open_timeout: float
     max_message_size: int
     context: ssl.SSLContext | None
+    proxy: ProxyChoice
     budget: ConnectionBudget
 
 
@@ -106,6 +109,9 @@ class Stream:
     ) -> None:
         self.scope = scope
         self._endpoint = Endpoint.parse(url)
+        self._proxy = find_proxy(settings.proxy, self._endpoint)
+        if credentials is not None:
+            check_safe_for_secrets(self._endpoint, settings.context, self._proxy)
         self._settings = settings
         self._notify = notify
         self._changed = changed
@@ -286,6 +292,7 @@ class Stream:
             open_timeout=settings.open_timeout,
             max_message_size=settings.max_message_size,
             context=settings.context,
+            proxy=self._proxy,
         )
         self._transport = transport
         if self._session.state is not State.CONNECTING:

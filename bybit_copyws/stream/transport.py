@@ -19,8 +19,10 @@ import websocket
 
 from bybit_copyws.errors import ConnectFailed, ConnectionLost, StreamError
 from bybit_copyws.policy.liveness import LinkStatus
-from bybit_copyws.stream.connector import Connector, Endpoint
+from bybit_copyws.stream.connector import Connector
+from bybit_copyws.stream.endpoint import Endpoint
 from bybit_copyws.stream.link import Link
+from bybit_copyws.stream.proxy import Proxy
 from bybit_copyws.stream.upgrade import UpgradeSocket
 from bybit_copyws.wire.frames import (
     Close,
@@ -75,6 +77,7 @@ class Transport:
         open_timeout: seconds for name look-up, TCP, TLS and the WebSocket handshake together.
         max_message_size: bytes; a longer message ends the link with code 1009.
         context: TLS settings, or ``None`` for Python's defaults.
+        proxy: what to go through, or ``None``.
     """
 
     def __init__(
@@ -84,10 +87,12 @@ class Transport:
         open_timeout: float,
         max_message_size: int,
         context: ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._open_timeout = open_timeout
         self._context = context
+        self._proxy = proxy
         self._reader = FrameReader(max_message_size=max_message_size)
         self._stopped = threading.Event()
         self._link: Link | None = None
@@ -113,7 +118,9 @@ class Transport:
         """
         deadline = time.monotonic() + self._open_timeout
         try:
-            sock = Connector(self._endpoint, deadline, self._stopped, self._context).open()
+            sock = Connector(
+                self._endpoint, deadline, self._stopped, self._context, self._proxy
+            ).open()
         except ConnectFailed as error:
             return error
         self._link = Link(sock)

@@ -22,7 +22,7 @@ from typing import Any
 
 import trustme
 
-from bybit_copyws.stream.connector import Endpoint
+from bybit_copyws.stream.endpoint import Endpoint
 from bybit_copyws.stream.transport import Transport
 from bybit_copyws.wire.frames import Binary, Item
 

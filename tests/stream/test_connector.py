@@ -18,7 +18,8 @@ import pytest
 import trustme
 
 from bybit_copyws.errors import ConnectFailed
-from bybit_copyws.stream.connector import Connector, Endpoint
+from bybit_copyws.stream.connector import Connector
+from bybit_copyws.stream.endpoint import Endpoint
 from bybit_copyws.stream.poller import Poller
 
 PATIENCE = 5.0  # seconds: more than anything here may take on a busy machine

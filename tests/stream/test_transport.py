@@ -17,7 +17,7 @@ import websocket
 from raw_server import CLOSE, PING, PONG, TEXT, Peer, RawServer, frame
 
 from bybit_copyws.errors import ConnectFailed, ConnectionLost, StreamError
-from bybit_copyws.stream.connector import Endpoint
+from bybit_copyws.stream.endpoint import Endpoint
 from bybit_copyws.stream.transport import Transport
 from bybit_copyws.wire.frames import Close
 from bybit_copyws.wire.http_head import MAX_HEADERS
