@@ -191,6 +191,7 @@ class CopyTradingClient:
                 subscribed then.
             StreamClosed: the client was closed.
             AuthenticationError: the exchange refused the key before; for private topics.
+            ConnectFailed: the connection was given up, see :class:`Backoff`.
         """
         if not callable(callback):
             raise ConfigurationError(
@@ -352,6 +353,7 @@ class CopyTradingClient:
 
         Raises:
             AuthenticationError: the exchange refused the key; everything is closed.
+            ConnectFailed: a connection was given up, see :class:`Backoff`; everything is closed.
             StreamClosed: the client was closed before.
             BaseException: a ``KeyboardInterrupt`` or ``SystemExit`` that a callback raised.
         """
@@ -386,6 +388,7 @@ class CopyTradingClient:
 
         Raises:
             AuthenticationError: the exchange refused the key.
+            ConnectFailed: the connection was given up, see :class:`Backoff`.
             SubscriptionError: the exchange refused topics; all others live.
             StreamClosed: the client was closed.
             ConfigurationError: the client was not started.

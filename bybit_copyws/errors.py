@@ -5,7 +5,7 @@
     BybitCopyWSError
     ├── ConfigurationError (ValueError)      a mistake in a call; raised at once, in the caller
     ├── StreamError
-    │   ├── ConnectFailed                    trouble: retried
+    │   ├── ConnectFailed                    trouble: retried; given up if it never can work
     │   ├── ConnectionLost                   trouble: retried
     │   ├── HeartbeatTimeout                 trouble: retried
     │   ├── AuthenticationError              terminal for the private connection

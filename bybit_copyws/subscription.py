@@ -78,6 +78,7 @@ class Subscription:
         Raises:
             SubscriptionError: the exchange refused topics; all others of the subscription live.
             AuthenticationError: the exchange refused the key.
+            ConnectFailed: the connection was given up, see :class:`Backoff`.
             StreamClosed: the client was closed.
             TimeoutError: no answer in time; the subscription stays and may still succeed.
         """

@@ -14,6 +14,7 @@ from exchange import held, ignore, make_client
 from raw_server import Peer, RawServer, frame
 
 from bybit_copyws import Backoff, ConnectionBudget, CopyTradingClient, Environment
+from bybit_copyws.errors import ConnectFailed
 from bybit_copyws.events import (
     BadMessage,
     BudgetExhausted,
@@ -186,6 +187,64 @@ def test_a_refused_handshake_is_named_and_tried_again(quiet: Sandbox, status: in
         assert str(status) in reasons.get(timeout=PATIENCE)
         quiet.heal()
         client.wait_until_ready()
+
+
+QUICK = Backoff(base=0.01, cap=0.01, refused=0.0)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refusal_that_never_passes_ends_in_its_error(quiet: Sandbox, status: int) -> None:
+    quiet.refuse_handshakes(status, times=None)
+    client = make_client(quiet, backoff=QUICK)
+    subscription = client.subscribe(TRADES, ignore)
+    with pytest.raises(ConnectFailed, match=f"HTTP {status}") as caught:
+        client.run_forever()
+    assert caught.value.status == status
+    with pytest.raises(ConnectFailed):
+        subscription.wait()
+    assert quiet.accepted == 0
+
+
+def test_a_refusal_after_good_times_is_waited_out(quiet: Sandbox) -> None:
+    with make_client(quiet, backoff=QUICK) as client:
+        reasons = losses(client)
+        client.subscribe(TRADES, ignore)
+        client.wait_until_ready()
+        quiet.refuse_handshakes(404, times=20)
+        quiet.drop()
+        for _ in range(21):
+            reasons.get(timeout=PATIENCE)
+        client.wait_until_ready()
+
+
+def test_a_certificate_that_is_not_valid_ends_in_its_error() -> None:
+    with Sandbox(seed=1, tls=True, market=False) as exchange:
+        client = make_client(exchange, backoff=QUICK)  # it does not trust the exchange's authority
+        client.subscribe(TRADES, ignore)
+        with client, pytest.raises(ConnectFailed, match="certificate is not valid"):
+            client.wait_until_ready()
+
+
+def test_a_tls_handshake_that_is_cut_is_tried_again() -> None:
+    cuts: list[int] = []
+
+    def cut(peer: Peer) -> None:
+        cuts.append(len(peer.sock.recv(4096)))
+        peer.sock.close()
+
+    with RawServer(cut) as server:
+        environment = Environment(
+            "raw", server.url.replace("ws", "wss"), "wss://x.test", "https://x"
+        )
+        client = CopyTradingClient(
+            environment=environment, backoff=QUICK, connection_budget=ConnectionBudget(100_000)
+        )
+        reasons = losses(client)
+        client.subscribe(TRADES, ignore)
+        with client:
+            for _ in range(10):
+                assert "TLS handshake failed" in reasons.get(timeout=PATIENCE)
+    assert len(cuts) >= 10
 
 
 def test_retry_after_is_obeyed() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from proxies import RelayingProxy
 
 from bybit_copyws.sandbox import Sandbox
 
@@ -40,6 +41,14 @@ def test_tail_prints_json_lines_up_to_a_count() -> None:
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["topic"] for line in lines] == ["tickers.BTCUSDT"] * 3
     assert "confirmed tickers.BTCUSDT" in done.stderr
+
+
+def test_tail_goes_through_a_proxy() -> None:
+    with Sandbox(seed=1) as exchange, RelayingProxy("http") as proxy:
+        through = ("--url", exchange.url, "--proxy", f"http://{proxy.address}")
+        done = run("tail", "tickers.BTCUSDT", *through, "--count", "1")
+        assert done.returncode == 0, done.stderr
+        assert len(proxy.asked) == 1
 
 
 def test_tail_names_a_refused_topic() -> None:

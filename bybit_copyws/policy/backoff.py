@@ -19,24 +19,28 @@ class Backoff:
         base: upper end of the first wait, in seconds.
         cap: upper end of any wait, in seconds.
         good_after: a link that was active for so many seconds counts as good.
-        refused: seconds to wait at least after HTTP 403 (banned) or 429 (too many requests).
+        refused: seconds to wait at least after HTTP 429 (too many requests), and after what is not
+            likely to pass: HTTP 401, 403 (banned) or 404, and a certificate that is not valid.
+        give_up_after: a connection that was never open is given up after so many of the latter in
+            a row, with their error; 0 for never. One that was open once is never given up.
 
     Raises:
-        ConfigurationError: a value is not positive, or the cap is below the base.
+        ConfigurationError: a value is negative or no number, or the cap is below the base.
     """
 
     base: float = 1.0
     cap: float = 30.0
     good_after: float = 10.0
     refused: float = 60.0
+    give_up_after: int = 5
 
     def __post_init__(self) -> None:
         """Refuse values that would make a storm or no retry at all."""
-        if not 0 < self.base <= self.cap or not (self.good_after >= 0 and self.refused >= 0):
+        others = (self.good_after, self.refused, self.give_up_after)
+        if not 0 < self.base <= self.cap or not all(value >= 0 for value in others):
             raise ConfigurationError(
-                "backoff needs 0 < base <= cap, good_after >= 0 and refused >= 0, not "
-                f"base={self.base}, cap={self.cap}, good_after={self.good_after}, "
-                f"refused={self.refused}"
+                "backoff needs 0 < base <= cap, and good_after, refused and give_up_after of 0 or "
+                f"more, not {self}"
             )
 
     def delay(self, attempt: int, headroom: float, rng: random.Random) -> float:

@@ -110,7 +110,7 @@ class Session:
         self.state = State.IDLE
         self.registry = Registry(profile.max_args_chars)
         self.ending: StreamError | None = None
-        self.error: AuthenticationError | None = None
+        self.error: AuthenticationError | ConnectFailed | None = None
         self.retry_at = 0.0
         self.reconnects = -1
         self.last_pong: float | None = None
@@ -129,6 +129,7 @@ class Session:
         self._events: list[Event] = []
         self._requests_sent = 0
         self._failures = 0  # links lost in a row without one that was good
+        self._refusals = 0  # attempts in a row after which another would hardly fare better
         self._active_since: float | None = None
         self._login_retried = False
         self._login_missed: set[str] = set()  # topics refused for want of a login, not yet accepted
@@ -177,15 +178,31 @@ class Session:
             self.registry.close()
             self._move(Signal.END, now, str(error))
             return
+        lasting = isinstance(error, ConnectFailed) and error.lasting
+        self._refusals = self._refusals + 1 if lasting else 0
+        if isinstance(error, ConnectFailed) and self._is_hopeless():
+            self.error = error
+            self.registry.close()
+            self._move(Signal.CLOSE, now, f"{error}; given up after {self._refusals} attempts")
+            self._move(Signal.END, now, "given up")
+            return
         delay = backoff.delay(self._failures, headroom, self._rng)
         if isinstance(error, ConnectFailed):
             if error.retry_after is not None:
                 delay = max(delay, min(error.retry_after, MAX_RETRY_AFTER))
-            elif error.status in _SLOW_DOWN:
+            elif lasting or error.status in _SLOW_DOWN:
                 delay = max(delay, backoff.refused)
         self.retry_at = now.mono + delay
         self.registry.reset()
         self._move(Signal.LOST, now, f"{error}; next attempt in {delay:.1f} s")
+
+    def _is_hopeless(self) -> bool:
+        """Return whether this is a wrong address or setting: it never worked, and never will.
+
+        A connection that was open once is not given up: what it met now may pass.
+        """
+        give_up_after = self._settings.backoff.give_up_after
+        return self.reconnects < 0 and 0 < give_up_after <= self._refusals
 
     def budget_spent(self, now: Instant, host: str, wait: float) -> None:
         """Note that the next attempt has to wait for the host's budget; told once."""

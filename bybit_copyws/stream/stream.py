@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from bybit_copyws.errors import (
     AuthenticationError,
+    ConnectFailed,
     ConnectionLost,
     StreamClosed,
     StreamError,
@@ -217,7 +218,7 @@ class Stream:
         return {thread.ident for thread in self.threads}
 
     @property
-    def error(self) -> AuthenticationError | None:
+    def error(self) -> AuthenticationError | ConnectFailed | None:
         """The terminal error, if there is one."""
         return self._session.error
 

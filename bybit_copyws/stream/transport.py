@@ -32,7 +32,7 @@ from bybit_copyws.wire.frames import (
     Ping,
     close_payload,
 )
-from bybit_copyws.wire.handshake import explain_status
+from bybit_copyws.wire.handshake import explain_status, is_lasting
 from bybit_copyws.wire.http_head import HandshakeRefused
 
 _RECEIVE_SIZE = 65_536
@@ -161,6 +161,7 @@ class Transport:
                 status=status,
                 retry_after=retry_after,
                 explanation=explain_status(status),
+                lasting=is_lasting(status),
             )
         )
 

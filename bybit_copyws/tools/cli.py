@@ -72,6 +72,10 @@ def _add_tail(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--count", type=_whole, help="end after so many messages")
     parser.add_argument("--seconds", type=_positive, help="end after so many seconds")
+    parser.add_argument(
+        "--proxy",
+        help="such as http://host:port, or 'environment' for HTTPS_PROXY (the place for a password)",
+    )
     parser.add_argument("--ask-keys", action="store_true", help="ask for key and secret")
     parser.set_defaults(run=_tail)
 
@@ -89,6 +93,7 @@ def _tail(arguments: argparse.Namespace) -> int:
         json=arguments.json,
         count=arguments.count,
         seconds=arguments.seconds,
+        proxy=arguments.proxy,
     )
     return run_tail(options, api_key, api_secret)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from bybit_copyws.client import CopyTradingClient
-from bybit_copyws.errors import AuthenticationError, StreamError, SubscriptionError
+from bybit_copyws.errors import StreamError
 from bybit_copyws.events import (
     BadMessage,
     BudgetExhausted,
@@ -37,6 +37,7 @@ class TailOptions:
     json: bool
     count: int | None
     seconds: float | None
+    proxy: str | None
 
 
 def run_tail(options: TailOptions, api_key: str | None, api_secret: str | None) -> int:
@@ -50,7 +51,11 @@ def run_tail(options: TailOptions, api_key: str | None, api_secret: str | None) 
         rest = options.url.replace("ws", "http", 1)
         environment = Environment("url", options.url, options.url, rest)
     client = CopyTradingClient(
-        api_key, api_secret, environment=environment, profile=options.profile
+        api_key,
+        api_secret,
+        environment=environment,
+        profile=options.profile,
+        proxy=options.proxy,
     )
     inbox: queue.SimpleQueue[Message | Event] = queue.SimpleQueue()
     client.listen(inbox.put, *_TOLD)
@@ -60,7 +65,7 @@ def run_tail(options: TailOptions, api_key: str | None, api_secret: str | None) 
     with client:
         while (end is None or time.monotonic() < end) and printed != options.count:
             error = subscription.error
-            if isinstance(error, (SubscriptionError, AuthenticationError)):
+            if isinstance(error, StreamError):
                 raise error
             item = _next(inbox, end)
             if isinstance(item, Message):

@@ -41,6 +41,7 @@ _KEPT = frozenset(
     )
 )
 
+_LASTING = (401, 403, 404)
 _MEANINGS = {
     401: "The path wants a login over HTTP: check the URL",
     403: "Most likely this address is banned for too many connections, often for 30 minutes, or "
@@ -165,6 +166,11 @@ def request_key(request: bytes) -> str:
     if len(keys) != 1:
         raise ValueError(f"an upgrade request with {len(keys)} valid Sec-WebSocket-Key headers")
     return str(keys[0], "ascii")
+
+
+def is_lasting(status: int | None) -> bool:
+    """Return whether a refusal with this HTTP status will hardly pass by itself soon."""
+    return status in _LASTING
 
 
 def explain_status(status: int | None) -> str:

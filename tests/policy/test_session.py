@@ -1046,6 +1046,57 @@ def test_after_a_ban_the_next_attempt_waits_at_least_a_minute(status):
     assert rig.session.retry_at - rig.now.mono >= 60.0
 
 
+LASTING = ConnectFailed("host", "HTTP 404", status=404, lasting=True)
+
+
+def fail(rig, error):
+    rig.session.connecting(rig.now)
+    rig.drop(error)
+
+
+def test_what_never_worked_and_is_not_likely_to_is_given_up_after_five_attempts():
+    rig = Rig()
+    (handler,) = rig.add(A)
+    for _ in range(4):
+        fail(rig, LASTING)
+        assert (rig.session.state, rig.session.error) == (State.BACKOFF, None)
+        assert rig.session.retry_at - rig.now.mono >= 60.0
+    fail(rig, LASTING)
+    assert (rig.session.state, rig.session.error) == (State.CLOSED, LASTING)
+    assert handler.state is CLOSED
+    assert "given up after 5" in rig.of(StateChanged)[-2].reason
+
+
+def test_only_refusals_in_a_row_count():
+    rig = Rig()
+    rig.add(A)
+    for _ in range(20):
+        for _ in range(4):
+            fail(rig, LASTING)
+        fail(rig, ConnectFailed("host", "connection refused"))
+    assert rig.session.state is State.BACKOFF
+
+
+def test_what_worked_once_is_never_given_up():
+    rig = Rig()
+    rig.start(A)
+    rig.drop()
+    for _ in range(50):
+        fail(rig, LASTING)
+    assert rig.session.state is State.BACKOFF
+    rig.connect()
+    rig.settle()
+    rig.check_settled()
+
+
+def test_giving_up_can_be_turned_off():
+    rig = Rig(settings=SessionSettings(backoff=Backoff(give_up_after=0)))
+    rig.add(A)
+    for _ in range(50):
+        fail(rig, LASTING)
+    assert rig.session.state is State.BACKOFF
+
+
 def test_a_reply_that_is_late_is_looked_for_in_time():
     rig = Rig()
     rig.add(A)
