@@ -74,7 +74,7 @@ def _add_tail(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=_positive, help="end after so many seconds")
     parser.add_argument(
         "--proxy",
-        help="such as http://host:port, or 'environment' for HTTPS_PROXY (the place for a password)",
+        help="http://host:port, or 'environment' for HTTPS_PROXY (where a password belongs)",
     )
     parser.add_argument("--ask-keys", action="store_true", help="ask for key and secret")
     parser.set_defaults(run=_tail)
