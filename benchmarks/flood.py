@@ -1,0 +1,150 @@
+"""The server of the benchmark: takes one WebSocket connection and sends what it was told to.
+
+    python benchmarks/flood.py --size small --framing one --count 1000 [--rate R] [--cert F --key F]
+
+It is a plain blocking socket, so that it is faster than every client. It waits for the client's
+first message (a subscription), acknowledges it, sends, and then waits for the client to leave.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import re
+import socket
+import ssl
+import struct
+import time
+
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+TOPICS = {"small": "orderbook.1.BTCUSDT", "large": "orderbook.200.BTCUSDT"}
+LEVELS = {"small": 1, "large": 200}
+BLOCK = 500  # different messages; then they come again
+CHUNK = 16_384  # bytes in one write if frames are sent many at a time: a whole TLS record
+
+
+def frame(payload: bytes) -> bytes:
+    if len(payload) < 126:
+        return bytes((0x81, len(payload))) + payload
+    if len(payload) < 65_536:
+        return struct.pack("!BBH", 0x81, 126, len(payload)) + payload
+    return struct.pack("!BBQ", 0x81, 127, len(payload)) + payload
+
+
+def message(size: str, number: int) -> bytes:
+    """Return a snapshot as Bybit sends it: about 230 bytes or 10 kB."""
+    price = 64_000 + number % 100
+    bids = [[f"{price - level * 0.1:.2f}", f"{1 + level % 7}.{number % 1000:03d}"]
+            for level in range(LEVELS[size])]  # fmt: skip
+    asks = [[f"{price + 0.1 + level * 0.1:.2f}", f"{2 + level % 5}.{number % 1000:03d}"]
+            for level in range(LEVELS[size])]  # fmt: skip
+    body = {
+        "topic": TOPICS[size],
+        "type": "snapshot",
+        "ts": 1_700_000_000_000 + number,
+        "data": {"s": "BTCUSDT", "b": bids, "a": asks, "u": number, "seq": 40_000_000_000 + number},
+        "cts": 1_700_000_000_000 + number,
+    }
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def accept(listener: socket.socket, context: ssl.SSLContext | None) -> socket.socket:
+    """Take a connection, do the handshake, and acknowledge the subscription."""
+    while True:
+        sock, _ = listener.accept()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context is not None:
+            sock = context.wrap_socket(sock, server_side=True)
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += sock.recv(4096)
+        key = re.search(rb"(?i)sec-websocket-key: *([^\r]+)", head)
+        if key is not None:
+            break
+        sock.close()
+    token = base64.b64encode(hashlib.sha1(key[1] + GUID).digest())
+    sock.sendall(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + token + b"\r\n\r\n"
+    )
+    request = json.loads(read_text(sock))
+    reply = {"success": True, "ret_msg": "", "conn_id": "c", "op": "subscribe"}
+    if "req_id" in request:
+        reply["req_id"] = request["req_id"]
+    sock.sendall(frame(json.dumps(reply).encode()))
+    return sock
+
+
+def read_text(sock: socket.socket) -> bytes:
+    data = sock.recv(4096)
+    size, start = data[1] & 0x7F, 2
+    if size == 126:
+        size, start = int.from_bytes(data[2:4], "big"), 4
+    mask, payload = data[start : start + 4], data[start + 4 : start + 4 + size]
+    return bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
+
+
+def flood(sock: socket.socket, frames: list[bytes], count: int, framing: str) -> None:
+    """Send frames as fast as possible: each by a write of its own, or many at a time."""
+    pieces = frames
+    if framing == "many":
+        per_piece = max(1, CHUNK // len(frames[0]))
+        pieces = [b"".join(frames[at : at + per_piece]) for at in range(0, BLOCK, per_piece)]
+    sent = 0
+    while sent < count:
+        for piece, frames_in_it in zip(pieces, sizes(pieces, frames), strict=True):
+            sock.sendall(piece)
+            sent += frames_in_it
+
+
+def sizes(pieces: list[bytes], frames: list[bytes]) -> list[int]:
+    per_piece = -(-len(frames) // len(pieces))
+    return [min(per_piece, len(frames) - at) for at in range(0, len(frames), per_piece)]
+
+
+def drip(sock: socket.socket, size: str, count: int, rate: float) -> None:
+    """Send a message each 1/rate seconds, with the time of its sending as its ``u``."""
+    text = message(size, 0)
+    before, after = text.split(b'"u":0,')
+    start = time.monotonic_ns()
+    for number in range(count):
+        due = start + int(number * 1e9 / rate)
+        while (left := due - time.monotonic_ns()) > 0:
+            if left > 200_000:
+                time.sleep((left - 150_000) / 1e9)
+        body = before + b'"u":%d,' % time.monotonic_ns() + after
+        sock.sendall(frame(body))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--size", choices=tuple(TOPICS), default="small")
+    parser.add_argument("--framing", choices=("one", "many"), default="one")
+    parser.add_argument("--count", type=int, required=True)
+    parser.add_argument("--rate", type=float, default=0.0)
+    parser.add_argument("--cert")
+    parser.add_argument("--key")
+    options = parser.parse_args()
+    context = None
+    if options.cert:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(options.cert, options.key)
+    frames = [frame(message(options.size, number)) for number in range(BLOCK)]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        print(listener.getsockname()[1], flush=True)
+        sock = accept(listener, context)
+        try:
+            if options.rate:
+                drip(sock, options.size, options.count, options.rate)
+            else:
+                flood(sock, frames, options.count, options.framing)
+            while sock.recv(4096):
+                pass
+        except OSError:
+            pass  # the client has what it needs
+
+
+if __name__ == "__main__":
+    main()
