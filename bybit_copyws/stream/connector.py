@@ -6,6 +6,7 @@ know WebSocket.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import ssl
@@ -14,14 +15,16 @@ import time
 from typing import Any
 
 from bybit_copyws.errors import ConnectFailed
-from bybit_copyws.stream.attempt import Attempt
+from bybit_copyws.stream.attempt import Attempt, PatientSocket
 from bybit_copyws.stream.endpoint import Endpoint
 from bybit_copyws.stream.lookup import AddressInfo, LookUp
 from bybit_copyws.stream.poller import Poller
 from bybit_copyws.stream.proxy import Proxy
+from bybit_copyws.stream.tls import Tls
 from bybit_copyws.stream.tunnel import open_tunnel
 
 _IN_PROGRESS = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN)
+_HANDSHAKE_SIZE = 16_384
 
 
 def _default_context() -> ssl.SSLContext:
@@ -55,8 +58,8 @@ class Connector:
         self._context = context
         self._proxy = proxy
 
-    def open(self) -> socket.socket:
-        """Return a connected, non-blocking socket.
+    def open(self) -> tuple[socket.socket, Tls | None]:
+        """Return a connected, non-blocking socket, and its TLS if the endpoint is secure.
 
         Raises:
             ConnectFailed: it could not be opened; the text says at which step and why.
@@ -81,7 +84,7 @@ class Connector:
         lasting = bool(failures) and all(error.lasting for error in failures)
         raise attempt.failed(reasons or "the name has no address", lasting=lasting)
 
-    def _try(self, address: AddressInfo) -> socket.socket:
+    def _try(self, address: AddressInfo) -> tuple[socket.socket, Tls | None]:
         family, kind, proto, _, where = address
         try:
             sock = socket.socket(family, kind, proto)
@@ -91,7 +94,7 @@ class Connector:
             self._connect(sock, where)
             if self._proxy is not None:
                 self._tunnel(sock, self._proxy)
-            return self._wrap(sock)
+            return sock, self._secure(sock) if self._endpoint.secure else None
         except BaseException:
             sock.close()
             raise
@@ -132,34 +135,31 @@ class Connector:
             host = wanted[0]
         open_tunnel(sock, proxy, host, port, self._attempt)
 
-    def _wrap(self, sock: socket.socket) -> socket.socket:
-        if not self._endpoint.secure:
-            return sock
-        context = self._context or _default_context()
+    def _secure(self, sock: socket.socket) -> Tls:
+        attempt = self._attempt
         try:
-            secure = context.wrap_socket(
-                sock, server_hostname=self._endpoint.host, do_handshake_on_connect=False
-            )
+            tls = Tls(self._context or _default_context(), self._endpoint.host)
         except (OSError, ValueError) as error:
-            raise self._attempt.failed(f"TLS cannot be set up ({error})") from error
+            raise attempt.failed(f"TLS cannot be set up ({error})") from error
         try:
-            self._shake_hands(secure)
-        except BaseException:
-            secure.close()
-            raise
-        return secure
+            self._shake_hands(tls, PatientSocket(sock, attempt, "in the TLS handshake"))
+        except ssl.SSLCertVerificationError as error:
+            reason = f"the server's certificate is not valid: {error.verify_message}"
+            raise attempt.failed(reason, lasting=True) from error
+        except OSError as error:
+            raise attempt.failed(f"the TLS handshake failed ({error})") from error
+        return tls
 
-    def _shake_hands(self, sock: ssl.SSLSocket) -> None:
-        attempt, poller = self._attempt, Poller(sock)
-        while True:
+    @staticmethod
+    def _shake_hands(tls: Tls, sock: PatientSocket) -> None:
+        done = False
+        while not done:
             try:
-                return sock.do_handshake()
-            except ssl.SSLWantReadError:
-                attempt.wait(poller.readable, "in the TLS handshake")
-            except ssl.SSLWantWriteError:
-                attempt.wait(poller.writable, "in the TLS handshake")
-            except ssl.SSLCertVerificationError as error:
-                reason = f"the server's certificate is not valid: {error.verify_message}"
-                raise attempt.failed(reason, lasting=True) from error
-            except OSError as error:
-                raise attempt.failed(f"the TLS handshake failed ({error})") from error
+                done = tls.shake_hands()
+            except ssl.SSLError:
+                with contextlib.suppress(OSError, ConnectFailed):
+                    sock.sendall(tls.take_outgoing())  # an alert tells the server why
+                raise
+            sock.sendall(tls.take_outgoing())
+            if not done:
+                tls.feed(sock.recv(_HANDSHAKE_SIZE))

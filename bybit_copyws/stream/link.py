@@ -1,7 +1,7 @@
-"""A non-blocking socket with one reader and any number of senders.
+"""A connected socket with one reader and any number of senders.
 
-A send never blocks: what does not fit is kept and tried again by :meth:`Link.flush`. Over TLS no
-two threads are ever inside one SSL object. Must not know what the bytes mean.
+A send never blocks: what does not fit is kept and tried again by :meth:`Link.flush`. Must not
+know what the bytes mean.
 """
 
 from __future__ import annotations
@@ -12,77 +12,93 @@ import ssl
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 from bybit_copyws.stream.poller import Poller
+from bybit_copyws.stream.tls import Tls
 
-_NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_NOT_NOW = (BlockingIOError, InterruptedError)
+_RECEIVE_SIZE = 65_536
+# Where a send can be told not to block, the socket itself may: then a receive is one system call,
+# and not a wait followed by a receive.
+_NO_WAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
 
 
 class Link:
-    """Owns a connected, non-blocking socket.
+    """Owns a connected socket.
 
     Args:
-        sock: plain or TLS.
+        sock: the socket.
+        tls: its TLS, the handshake done, or ``None``.
 
     Attributes:
         blocked_since: monotonic time since which something cannot be sent, or ``None``.
-        received: bytes that were read so far.
+        received: bytes that were read from the socket so far.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, tls: Tls | None = None) -> None:
         self.blocked_since: float | None = None
         self.received = 0
         self._sock = sock
-        self._secure = isinstance(sock, ssl.SSLSocket)
+        self._tls = tls
+        self._encrypted = memoryview(bytearray(_RECEIVE_SIZE if tls is not None else 0))
+        sock.setblocking(bool(_NO_WAIT))
         self._poller = Poller(sock)
         self._probe = Poller(sock)
         self._outbox: deque[bytes] = deque()
-        self._drained = True  # the last read emptied the socket: wait before the next
         self._waiting = False
         self._closed = False
-        # Guards the SSL object against use by two threads; held for non-blocking calls only.
-        self._tls_lock = threading.Lock()
+        # Keeps the order of what is encrypted and what is queued. Taken before the lock of `tls`.
+        self._queue_lock = threading.Lock()
         # Held by the one thread that writes; others leave their data to it. Waited for only by
         # close(), as long as one non-blocking send.
         self._write_lock = threading.Lock()
         # Guards the descriptor against being closed under a probe or a shutdown.
         self._close_lock = threading.Lock()
 
-    def receive(self, buffer: bytearray, deadline: float | None = None) -> int:
-        """Fill ``buffer`` from the start and return the number of bytes; 0 at the end.
+    def receive(self, view: memoryview, deadline: float | None = None) -> int:
+        """Fill ``view`` from the start and return the number of bytes; 0 at the end.
 
         Blocks until there is something. For one thread.
 
         Raises:
             OSError: the connection broke; ``TimeoutError`` if ``deadline`` (monotonic) passed.
         """
+        tls = self._tls
+        if tls is None:
+            return self._receive(view, deadline)
         while True:
-            if self._drained:
-                self._wait(deadline)
-            try:
-                if self._secure:
-                    with self._tls_lock:
-                        size = self._sock.recv_into(buffer)
-                else:
-                    size = self._sock.recv_into(buffer)
-            except ssl.SSLWantWriteError:
-                self._poller.writable(1.0)  # TLS wants to answer something of its own first
-            except _NOT_NOW:
-                self._drained = True
-            else:
-                # TLS hands out a record at a time, so only an empty read tells that it is drained.
-                self._drained = not self._secure and size < len(buffer)
-                self.received += size
+            size = tls.read_into(view)
+            if tls.wants_to_send:
+                self._queue(tls.take_outgoing)
+                self.flush()
+            if size or tls.over:
                 return size
+            encrypted = self._receive(self._encrypted, deadline)
+            if not encrypted:
+                return 0
+            tls.feed(self._encrypted[:encrypted])
+
+    def _receive(self, view: memoryview, deadline: float | None) -> int:
+        self._waiting = True
+        try:
+            if deadline is not None:
+                self._wait(deadline)
+            while True:
+                try:
+                    size = self._sock.recv_into(view)
+                except _NOT_NOW:
+                    self._wait(deadline)
+                else:
+                    self.received += size
+                    return size
+        finally:
+            self._waiting = False
 
     def _wait(self, deadline: float | None) -> None:
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-        self._waiting = True
-        ready = self._poller.readable(timeout)
-        self._waiting = False
-        if not ready:
+        if not self._poller.readable(timeout):
             raise TimeoutError("nothing was received in time")
-        self._drained = False
 
     @property
     def idle(self) -> bool:
@@ -102,8 +118,18 @@ class Link:
 
     def send(self, data: bytes) -> None:
         """Send, or keep for later what cannot leave now. Never blocks. From any thread."""
-        self._outbox.append(data)
+        tls = self._tls
+        try:
+            self._queue((lambda: data) if tls is None else (lambda: tls.encrypt(data)))
+        except ssl.SSLError:
+            self.shutdown()  # the reader meets the end and reports it
         self.flush()
+
+    def _queue(self, take: Callable[[], bytes]) -> None:
+        with self._queue_lock:
+            data = take()
+            if data:
+                self._outbox.append(data)
 
     def flush(self) -> None:
         """Try to send what was kept. Never blocks. From any thread."""
@@ -121,8 +147,7 @@ class Link:
         while self._outbox:
             data = self._outbox[0]
             try:
-                with self._tls_lock:
-                    sent = self._sock.send(data)
+                sent = self._sock.send(data, _NO_WAIT)
             except _NOT_NOW:
                 if self.blocked_since is None:
                     self.blocked_since = time.monotonic()
@@ -143,8 +168,7 @@ class Link:
         """End the connection at once; a blocked reader returns within a millisecond."""
         with self._close_lock, contextlib.suppress(OSError):
             if not self._closed:
-                # Not SSLSocket.shutdown: that would turn TLS off under the reader.
-                socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+                self._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Give the descriptor back. To be called by the reader, when it has finished."""

@@ -118,12 +118,12 @@ class Transport:
         """
         deadline = time.monotonic() + self._open_timeout
         try:
-            sock = Connector(
+            sock, tls = Connector(
                 self._endpoint, deadline, self._stopped, self._context, self._proxy
             ).open()
         except ConnectFailed as error:
             return error
-        self._link = Link(sock)
+        self._link = Link(sock, tls)
         self._on_open, self._on_items = on_open, on_items
         try:
             if not self._stopped.is_set():
@@ -182,8 +182,7 @@ class Transport:
         self._on_open()
         reader = self._reader
         feed, receive = reader.feed, link.receive
-        buffer = bytearray(_RECEIVE_SIZE)
-        view = memoryview(buffer)
+        view = memoryview(bytearray(_RECEIVE_SIZE))
         items = feed(upgrade.surplus)
         while True:
             if items:
@@ -194,7 +193,7 @@ class Transport:
                 self._frame_since = None
             elif items or self._frame_since is None:
                 self._frame_since = time.monotonic()
-            size = receive(buffer)
+            size = receive(view)
             if not size:
                 self._end_with(ConnectionLost("the connection was cut without a close frame"))
                 return

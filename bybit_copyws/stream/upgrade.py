@@ -62,10 +62,10 @@ class UpgradeSocket:
 
     def _shake_hands(self) -> UpgradeReply:
         reader = HandshakeReader(self._key or "")
-        buffer = bytearray(_HEAD_BUFFER)
+        view = memoryview(bytearray(_HEAD_BUFFER))
         while True:
             try:
-                size = self._link.receive(buffer, self._deadline)
+                size = self._link.receive(view, self._deadline)
             except TimeoutError:
                 raise HandshakeRefused(
                     "open_timeout passed before the server answered the WebSocket handshake"
@@ -76,7 +76,7 @@ class UpgradeSocket:
                 ) from error
             if not size:
                 raise reader.cut()
-            reply = reader.feed(memoryview(buffer)[:size], now=time.time())
+            reply = reader.feed(view[:size], now=time.time())
             if reply is not None:
                 return reply
 

@@ -20,7 +20,9 @@ import trustme
 from bybit_copyws.errors import ConnectFailed
 from bybit_copyws.stream.connector import Connector
 from bybit_copyws.stream.endpoint import Endpoint
+from bybit_copyws.stream.link import Link
 from bybit_copyws.stream.poller import Poller
+from bybit_copyws.stream.tls import Tls as StreamTls
 
 PATIENCE = 5.0  # seconds: more than anything here may take on a busy machine
 SHORT = 0.2  # seconds: a deadline that is meant to pass
@@ -209,7 +211,7 @@ def test_an_endpoint_knows_whether_it_is_this_machine(host: str, loopback: bool)
 
 
 def test_an_open_socket_is_non_blocking_prompt_and_kept_alive() -> None:
-    with serving(drain) as port, connector(f"ws://127.0.0.1:{port}").open() as sock:
+    with serving(drain) as port, connector(f"ws://127.0.0.1:{port}").open()[0] as sock:
         assert sock.getpeername() == ("127.0.0.1", port)
         assert sock.gettimeout() == 0
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -223,7 +225,7 @@ def test_it_opens_over_ipv6() -> None:
         pytest.skip("no IPv6 here")
     with listener:
         port = listener.getsockname()[1]
-        with connector(f"ws://[::1]:{port}").open() as sock:
+        with connector(f"ws://[::1]:{port}").open()[0] as sock:
             assert sock.getpeername()[:2] == ("::1", port)
 
 
@@ -292,14 +294,14 @@ def test_a_socket_that_takes_no_tcp_options_is_an_error(
 def test_a_refused_address_is_followed_by_the_next(resolve: Resolve) -> None:
     with refusing() as dead, serving(drain) as port:
         resolve(dead, port)
-        with connector(f"ws://{HOST}").open() as sock:
+        with connector(f"ws://{HOST}").open()[0] as sock:
             assert sock.getpeername()[1] == port
 
 
 def test_a_black_hole_leaves_time_for_the_next_address(resolve: Resolve) -> None:
     with black_hole() as dead, serving(drain) as port:
         resolve(dead, port)
-        with connector(f"ws://{HOST}", 4 * SHORT).open() as sock:
+        with connector(f"ws://{HOST}", 4 * SHORT).open()[0] as sock:
             assert sock.getpeername()[1] == port
 
 
@@ -484,19 +486,22 @@ def tls(resolve: Resolve) -> Iterator[Callable[[Script], str]]:
 Tls = Callable[[Script], str]
 
 
-def receive(sock: socket.socket) -> bytes:
-    sock.settimeout(PATIENCE)
-    return sock.recv(100)
+def receive(sock: socket.socket, tls: StreamTls | None) -> bytes:
+    link = Link(sock, tls)
+    view = memoryview(bytearray(100))
+    try:
+        return bytes(view[: link.receive(view, time.monotonic() + PATIENCE)])
+    finally:
+        link.close()
 
 
 def test_tls_opens_with_a_context_of_the_users(
     tls: Tls, trusting: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
-    with connector(tls(talking_tls(server_context)), context=trusting).open() as sock:
-        assert isinstance(sock, ssl.SSLSocket)
-        assert sock.gettimeout() == 0
-        assert sock.server_hostname == HOST
-        assert receive(sock) == b"welcome"
+    sock, secure = connector(tls(talking_tls(server_context)), context=trusting).open()
+    assert sock.gettimeout() == 0
+    assert secure is not None
+    assert receive(sock, secure) == b"welcome"
 
 
 def test_tls_without_a_context_trusts_the_system_and_logs_no_keys(
@@ -510,8 +515,7 @@ def test_tls_without_a_context_trusts_the_system_and_logs_no_keys(
     authority.cert_pem.write_to_path(str(trusted))
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
     monkeypatch.setenv("SSLKEYLOGFILE", str(keys))
-    with connector(tls(talking_tls(server_context))).open() as sock:
-        assert receive(sock) == b"welcome"
+    assert receive(*connector(tls(talking_tls(server_context))).open()) == b"welcome"
     assert not keys.exists() or "SECRET" not in keys.read_text()
 
 
@@ -623,28 +627,9 @@ def test_stopping_ends_the_tls_handshake(tls: Tls, trusting: ssl.SSLContext) -> 
     assert ended.wait(PATIENCE)
 
 
-def test_a_tls_handshake_that_must_wait_to_write_goes_on(
-    tls: Tls, authority: trustme.CA, server_context: ssl.SSLContext
-) -> None:
-    class FullAtFirst(ssl.SSLSocket):
-        refusals = 2
-
-        def do_handshake(self, block: bool = False) -> None:
-            if self.refusals:
-                self.refusals -= 1
-                raise ssl.SSLWantWriteError
-            super().do_handshake(block)
-
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    context.sslsocket_class = FullAtFirst
-    with connector(tls(talking_tls(server_context)), context=context).open() as sock:
-        assert receive(sock) == b"welcome"
-
-
 def test_a_context_that_cannot_wrap_is_an_error(fails: Fails, tls: Tls) -> None:
     class Broken(ssl.SSLContext):
-        def wrap_socket(self, *_: object, **__: object) -> ssl.SSLSocket:
+        def wrap_bio(self, *_: object, **__: object) -> ssl.SSLObject:
             raise ValueError("no cipher left")
 
     error = fails(connector(tls(drain), context=Broken(ssl.PROTOCOL_TLS_CLIENT)))

@@ -189,7 +189,7 @@ def open_through(
 ) -> socket.socket:
     deadline = time.monotonic() + seconds
     assert isinstance(proxy, Proxy)
-    return Connector(Endpoint.parse(url), deadline, threading.Event(), None, proxy).open()
+    return Connector(Endpoint.parse(url), deadline, threading.Event(), None, proxy).open()[0]
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks5h", "socks4a"])
