@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import json
 import os
+import socket
 import ssl
 import threading
 import time
@@ -197,6 +199,41 @@ async def with_picows(target: Target) -> None:
     finish(target)
 
 
+def run_reader(target: Target, *, in_memory: bool) -> None:
+    """Read TLS with our frame reader: by ``SSLSocket``, or by TLS in memory as the library does."""
+    import orjson
+
+    from bybit_copyws.stream.link import Link
+    from bybit_copyws.stream.tls import Tls
+    from bybit_copyws.wire.frames import FrameReader
+
+    parts = urlsplit(target.url)
+    sock = socket.create_connection((parts.hostname, parts.port))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    view = memoryview(bytearray(65_536))
+    if in_memory:
+        tls = Tls(target.context, parts.hostname)
+        while not tls.shake_hands():
+            sock.sendall(tls.take_outgoing())
+            tls.feed(sock.recv(16_384))
+        sock.sendall(tls.take_outgoing())
+        link = Link(sock, tls)
+        send, receive = link.send, link.receive
+    else:
+        secure = target.context.wrap_socket(sock, server_hostname=parts.hostname)
+        send, receive = secure.sendall, secure.recv_into
+    send(f"GET {PATH} HTTP/1.1\r\nSec-WebSocket-Key: x\r\n\r\n".encode())
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += view[: receive(view)]
+    payload = target.request.encode()
+    send(bytes((0x81, 0x80 | len(payload), 0, 0, 0, 0)) + payload)
+    handle, done, feed = target.handler(orjson.loads), target.meter.done, FrameReader().feed
+    while not done.is_set():
+        for item in feed(view[: receive(view)]):
+            handle(item)
+
+
 def in_loop(main: Callable[[Target], Any], *, fast: bool) -> Callable[[Target], None]:
     def run(target: Target) -> None:
         if fast:
@@ -221,6 +258,11 @@ CLIENTS: dict[str, Callable[[Target], None]] = {
     "picows asyncio": in_loop(with_picows, fast=False),
     "picows uvloop": in_loop(with_picows, fast=True),
 }
+# Two ways to read TLS, all else being equal: what `stream/tls.py` was chosen by.
+PUMPS: dict[str, Callable[[Target], None]] = {
+    "TLS by SSLSocket": functools.partial(run_reader, in_memory=False),
+    "TLS in memory": functools.partial(run_reader, in_memory=True),
+}
 
 
 def finish(target: Target) -> None:
@@ -241,7 +283,7 @@ def finish(target: Target) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("client", choices=tuple(CLIENTS))
+    parser.add_argument("client", choices=(*CLIENTS, *PUMPS))
     parser.add_argument("url")
     parser.add_argument("--size", choices=tuple(TOPICS), default="small")
     parser.add_argument("--count", type=int, required=True)
@@ -251,7 +293,7 @@ def main() -> None:
     assert urlsplit(options.url).path == ""
     meter = Meter(options.count, latency=options.latency)
     target = Target(options.url, options.size, options.ca, meter)
-    CLIENTS[options.client](target)
+    (CLIENTS | PUMPS)[options.client](target)
     finish(target)
 
 

@@ -29,7 +29,7 @@ from typing import Any
 
 import psutil
 import trustme
-from clients import CLIENTS
+from clients import CLIENTS, PUMPS
 
 HERE = Path(__file__).parent
 OURS = "bybit_copyws"
@@ -170,10 +170,10 @@ def show_cost(results: Any, clients: list[str]) -> None:
         )
 
 
-def measure_latency(bench: Bench, clients: list[str], rounds: int) -> Any:
+def measure_latency(bench: Bench, clients: list[str], transports: list[str], rounds: int) -> Any:
     results: dict[str, dict[str, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
     for _ in range(rounds):
-        for transport in ("TCP", "TLS"):
+        for transport in transports:
             for client in random.sample(clients, len(clients)):
                 setting = (transport, "one", "small")
                 results[transport][client].append(bench.run(client, setting, LATENCY_COUNT, RATE))
@@ -227,7 +227,7 @@ def show_imports(found: dict[str, tuple[float, float]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--clients", nargs="+", choices=tuple(CLIENTS), default=list(CLIENTS))
+    parser.add_argument("--clients", nargs="+", choices=(*CLIENTS, *PUMPS), default=list(CLIENTS))
     parser.add_argument("--settings", nargs="+", default=["TCP", "TLS", "one", "many"],
                         help="some of TCP TLS one many small large")  # fmt: skip
     parser.add_argument("--only", choices=("cost", "latency", "import"))
@@ -245,6 +245,7 @@ def main() -> None:
             )
         )
     ]
+    transports = list(dict.fromkeys(setting[0] for setting in settings))
     names = ("pybit", "websocket-client", "websockets", "aiohttp", "picows", "uvloop", "orjson")
     versions = {name: version(name) for name in (*names, "msgspec", "bybit_copyws")}
     print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores")
@@ -257,7 +258,7 @@ def main() -> None:
             show_cost(cost, clients)
             report["cost"] = {", ".join(setting): runs for setting, runs in cost.items()}
         if options.only in (None, "latency"):
-            latency = measure_latency(bench, clients, options.rounds)
+            latency = measure_latency(bench, clients, transports, options.rounds)
             show_latency(latency, clients)
             report["latency"] = latency
     if options.only in (None, "import"):

@@ -26,6 +26,7 @@ from bybit_copyws.wire.topics import TopicTable
 
 MAX_UNKNOWN = 100
 """Kinds of unknown messages that are told apart (and reported once each)."""
+_now = time.monotonic  # looked up twice for every message
 _SHOWN_KEYS, _SHOWN_KEY = 8, 32  # how many keys of an odd message are shown, and how much of each
 
 
@@ -96,9 +97,10 @@ class Dispatcher:
         self, envelope: Envelope, routes: tuple[Route, ...], received_ns: int, raw: bytes
     ) -> None:
         """Call the callbacks of a message; each is guarded, none disturbs another."""
-        ts = envelope.creationTime if envelope.ts is None else envelope.ts
-        now = time.monotonic
-        started = now()
+        ts = envelope.ts
+        if ts is None:
+            ts = envelope.creationTime
+        started = _now()
         self.messages += 1
         self.last_message = started
         for name, parser, handlers in routes:
@@ -116,7 +118,7 @@ class Dispatcher:
                 except BaseException as error:  # noqa: BLE001 (user code: reported, the stream goes on)
                     handler.failures += 1
                     self._owner.callback_failed(handler, error, message)
-                ended = now()
+                ended = _now()
                 handler.calls += 1
                 handler.seconds += ended - started
                 started = ended
