@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 
 import pytest
 from proxies import RelayingProxy
@@ -87,9 +88,10 @@ def test_a_closed_pipe_is_no_traceback() -> None:
     assert done.stdout.count("\n") == 1
 
 
-def test_the_sandbox_says_how_to_connect_and_ends_on_ctrl_c() -> None:
+@pytest.mark.parametrize("tls", [[], ["--tls"]])
+def test_what_the_sandbox_says_works_literally_and_ctrl_c_ends_it(tls: list[str]) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "bybit_copyws", "sandbox", "--symbols", "BTCUSDT"],
+        [sys.executable, "-m", "bybit_copyws", "sandbox", "--symbols", "BTCUSDT", *tls],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -99,7 +101,17 @@ def test_the_sandbox_says_how_to_connect_and_ends_on_ctrl_c() -> None:
         line = process.stdout.readline()
         assert line
         text += line
+    (command,) = (line for line in text.splitlines() if "bybit-copyws tail" in line)
+    command = command.replace("bybit-copyws", f"{sys.executable} -m bybit_copyws")
+    tail = subprocess.run(
+        f"{command} --count 1", shell=True, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert tail.returncode == 0, tail.stderr
+    program = textwrap.dedent(text.partition("or from Python:\n")[2].partition("\n\n")[0])
+    program = program.replace(
+        "client.run_forever()", "client.start(); client.wait_until_ready(); client.close()"
+    )
+    subprocess.run([sys.executable, "-c", program], timeout=30, check=True)
     process.send_signal(signal.SIGINT)
     assert process.wait(5) == 0
     process.stdout.close()
-    assert "bybit-copyws tail" in text

@@ -5,17 +5,34 @@ Names and arguments are those of ``controls`` and of ``scenario.COMMANDS``. Runs
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bybit_copyws.sandbox.faults import ActiveFault, Fault, Outgoing
+from bybit_copyws.errors import ConfigurationError
+from bybit_copyws.sandbox.faults import SCOPES, ActiveFault, Fault, Outgoing, check_one_of
 from bybit_copyws.sandbox.garbage import encode_frame
 from bybit_copyws.sandbox.peer import Peer
+from bybit_copyws.sandbox.scenario import Step
 from bybit_copyws.sandbox.venue import HandshakeRefusal
 
 if TYPE_CHECKING:
     from bybit_copyws.sandbox.server import Server
+
+_CHOICES: Mapping[str, tuple[str | None, ...]] = MappingProxyType(
+    {
+        "scope": SCOPES,
+        "how": ("close", "fin", "rst"),
+        "direction": ("down", "up", "both"),
+    }
+)
+# Commands that make something of their arguments, which checks them.
+_MADE: Mapping[str, Callable[..., object]] = MappingProxyType(
+    {"fault": Fault, "refuse_handshakes": HandshakeRefusal}
+)
 
 
 class Commands:
@@ -130,3 +147,30 @@ def _topic_of(payload: bytes) -> str:
         return ""
     topic = message.get("topic", "") if isinstance(message, dict) else ""
     return topic if isinstance(topic, str) else ""
+
+
+def check_choice(name: str, value: object) -> None:
+    """Refuse a scope, way or direction that does not exist.
+
+    Raises:
+        ConfigurationError: it does not; the text names those that do.
+    """
+    check_one_of(name, value, _CHOICES[name])
+
+
+def check_step(step: Step) -> None:
+    """Refuse a step whose command would fail when its time has come.
+
+    Raises:
+        ConfigurationError: its arguments are not those of the command.
+    """
+    arguments = dict(step.arguments)
+    try:
+        inspect.signature(getattr(Commands, step.do)).bind(None, **arguments)
+        for name in arguments.keys() & _CHOICES.keys():
+            if (step.do, name, arguments[name]) != ("restart", "how", None):
+                check_choice(name, arguments[name])
+        if step.do in _MADE:
+            _MADE[step.do](**arguments)
+    except (TypeError, ConfigurationError) as error:
+        raise ConfigurationError(f"step {step.do!r}: {error}") from None

@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bybit_copyws.errors import ConfigurationError
+from bybit_copyws.sandbox.commands import check_choice, check_step
 from bybit_copyws.sandbox.faults import ActiveFault
 from bybit_copyws.sandbox.garbage import make_garbage
 from bybit_copyws.sandbox.scenario import Scenario
 from bybit_copyws.sandbox.server import Server
 
 _T = TypeVar("_T")
-
-_SCOPES = ("public", "private", None)
-_HOWS = ("close", "fin", "rst")
-_DIRECTIONS = ("down", "up", "both")
 
 
 class Controls(ABC):
@@ -53,8 +50,8 @@ class Controls(ABC):
         Raises:
             ConfigurationError: there is no such scope or way.
         """
-        _check("scope", scope, _SCOPES)
-        _check("how", how, _HOWS)
+        check_choice("scope", scope)
+        check_choice("how", how)
         return self._await(lambda server: server.commands.drop(scope, how, code, reason))
 
     def silence(self, scope: str | None = None, *, direction: str = "both") -> int:
@@ -72,8 +69,8 @@ class Controls(ABC):
         Raises:
             ConfigurationError: there is no such scope or direction.
         """
-        _check("scope", scope, _SCOPES)
-        _check("direction", direction, _DIRECTIONS)
+        check_choice("scope", scope)
+        check_choice("direction", direction)
         return self.call(lambda server: server.commands.silence(scope, direction))
 
     def slow_down(self, bytes_per_second: float, scope: str | None = None) -> int:
@@ -82,14 +79,14 @@ class Controls(ABC):
         Raises:
             ConfigurationError: the rate is not above 0, or there is no such scope.
         """
-        _check("scope", scope, _SCOPES)
+        check_choice("scope", scope)
         if not bytes_per_second > 0:
             raise ConfigurationError(f"bytes_per_second must be above 0, not {bytes_per_second!r}")
         return self.call(lambda server: server.commands.slow_down(bytes_per_second, scope))
 
     def resume(self, scope: str | None = None) -> int:
         """End silence, stalls and slowness; what was kept back leaves."""
-        _check("scope", scope, _SCOPES)
+        check_choice("scope", scope)
         return self.call(lambda server: server.commands.resume(scope))
 
     def refuse_handshakes(
@@ -115,7 +112,7 @@ class Controls(ABC):
         Raises:
             ConfigurationError: there is no such scope or status.
         """
-        _check("scope", scope, _SCOPES)
+        check_choice("scope", scope)
         self.call(
             lambda server: server.commands.refuse_handshakes(
                 status=status,
@@ -137,7 +134,8 @@ class Controls(ABC):
         Args:
             how: as for :meth:`drop`; ``None`` keeps the connections.
         """
-        _check("how", how, (*_HOWS, None))
+        if how is not None:
+            check_choice("how", how)
         self._await(lambda server: server.commands.restart(how))
 
     # Messages
@@ -167,7 +165,7 @@ class Controls(ABC):
         Returns:
             To how many.
         """
-        _check("scope", scope, _SCOPES)
+        check_choice("scope", scope)
         return self.call(lambda server: server.commands.push(payload, scope))
 
     def push_topic(self, message: dict[str, Any]) -> int:
@@ -188,7 +186,7 @@ class Controls(ABC):
         Raises:
             ConfigurationError: there is no such kind or scope.
         """
-        _check("scope", scope, _SCOPES)
+        check_choice("scope", scope)
         frame = make_garbage(kind, topic)
         return self.call(lambda server: server.commands.push_frame(frame, scope))
 
@@ -201,18 +199,14 @@ class Controls(ABC):
             scenario: the steps, or the path of their JSON file.
 
         Raises:
-            ConfigurationError: the file cannot be read.
+            ConfigurationError: the file cannot be read, or a step is wrong.
         """
         loaded = scenario if isinstance(scenario, Scenario) else Scenario.load(scenario)
+        for step in (*loaded.timed, *loaded.counted):
+            check_step(step)
         self.call(lambda server: server.play(loaded))
 
     @property
     def playing(self) -> bool:
         """Whether a scenario has steps left."""
         return self.call(lambda server: server.playing)
-
-
-def _check(name: str, value: object, known: tuple[object, ...]) -> None:
-    if value not in known:
-        names = ", ".join(repr(each) for each in known)
-        raise ConfigurationError(f"{name} must be one of {names}, not {value!r}")

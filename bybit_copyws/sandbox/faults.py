@@ -51,6 +51,10 @@ class Planned(NamedTuple):
     cut_at: int | None = None
 
 
+SCOPES = ("public", "private", None)
+"""Whose connections are meant; ``None`` for both."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """What happens to some messages.
@@ -90,10 +94,10 @@ class Fault:
 
     def __post_init__(self) -> None:
         """Refuse what could never happen."""
-        _check_one_of("action", self.action, ACTIONS)
-        _check_one_of("scope", self.scope, ("public", "private"))
-        _check_one_of("kind", self.kind, KINDS)
-        _check_one_of("garbage", self.garbage, GARBAGE)
+        check_one_of("action", self.action, ACTIONS)
+        check_one_of("scope", self.scope, SCOPES)
+        check_one_of("kind", self.kind, (*KINDS, None))
+        check_one_of("garbage", self.garbage, GARBAGE)
         if self.times is not None and self.times < 1:
             raise ConfigurationError(f"times must be 1 or more (or None), not {self.times}")
         if self.skip < 0 or self.count < 2 or not self.seconds >= 0:
@@ -108,9 +112,15 @@ class Fault:
         )
 
 
-def _check_one_of(name: str, value: str | None, known: tuple[str, ...]) -> None:
-    if value is not None and value not in known:
-        raise ConfigurationError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+def check_one_of(name: str, value: object, known: tuple[str | None, ...]) -> None:
+    """Refuse a value that does not exist.
+
+    Raises:
+        ConfigurationError: it does not; the text names those that do.
+    """
+    if value not in known:
+        names = ", ".join(repr(each) for each in known)
+        raise ConfigurationError(f"{name} must be one of {names}, not {value!r}")
 
 
 class ActiveFault:

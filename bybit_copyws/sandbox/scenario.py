@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -33,15 +33,15 @@ COMMANDS = (
 """What a step may do: methods of the sandbox."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Step:
-    """One thing that happens once.
+    """One thing that happens once: ``Step("drop", at=2.5, how="rst")``.
 
     Args:
         do: one of :data:`COMMANDS`.
         at: seconds after the scenario began, by the exchange's clock; or
         after: messages sent since the scenario began.
-        arguments: of the command.
+        arguments: of the command, by name.
 
     Raises:
         ConfigurationError: the command is unknown, or not exactly one of ``at`` and ``after`` is
@@ -49,21 +49,23 @@ class Step:
     """
 
     do: str
-    at: float | None = None
-    after: int | None = None
-    arguments: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    at: float | None
+    after: int | None
+    arguments: Mapping[str, Any]
 
-    def __post_init__(self) -> None:
-        """Refuse a step that could never happen."""
-        if self.do not in COMMANDS:
-            raise ConfigurationError(
-                f"a step cannot do {self.do!r}; known are {', '.join(COMMANDS)}"
-            )
-        if (self.at is None) == (self.after is None):
-            raise ConfigurationError(f"step {self.do!r} needs exactly one of `at` and `after`")
-        when = self.at if self.after is None else self.after
+    def __init__(
+        self, do: str, *, at: float | None = None, after: int | None = None, **arguments: Any
+    ) -> None:
+        if do not in COMMANDS:
+            raise ConfigurationError(f"a step cannot do {do!r}; known are {', '.join(COMMANDS)}")
+        if (at is None) == (after is None):
+            raise ConfigurationError(f"step {do!r} needs exactly one of `at` and `after`")
+        when = at if after is None else after
         if when is None or not 0 <= when < float("inf"):
-            raise ConfigurationError(f"step {self.do!r} cannot be due at {when!r}")
+            raise ConfigurationError(f"step {do!r} cannot be due at {when!r}")
+        for name, value in (("do", do), ("at", at), ("after", after)):
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "arguments", MappingProxyType(arguments))
 
 
 class Scenario:
@@ -177,7 +179,7 @@ def step_of(where: str, row: dict[str, Any]) -> Step:
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise ConfigurationError(f"{where}: `{name}` must be a number, not {value!r}")
     try:
-        return Step(do, at, after, row)
+        return Step(do, at=at, after=after, **row)
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {error}") from None
 
@@ -188,26 +190,25 @@ def _random_fault(rng: random.Random, at: float) -> list[Step]:
     kind = rng.choice(("drop", "silence", "slow_down", "handshake", "restart", "fault", "fault"))
     if kind == "drop":
         how = rng.choice(("close", "fin", "rst"))
-        return [Step("drop", at, arguments={"scope": scope, "how": how})]
+        return [Step("drop", at=at, scope=scope, how=how)]
     if kind == "silence":
         direction = rng.choice(("down", "up", "both"))
-        silence = Step("silence", at, arguments={"scope": scope, "direction": direction})
-        return [silence, Step("resume", at + rng.uniform(0.1, 5.0), arguments={"scope": scope})]
+        silence = Step("silence", at=at, scope=scope, direction=direction)
+        return [silence, Step("resume", at=at + rng.uniform(0.1, 5.0), scope=scope)]
     if kind == "slow_down":
         rate = rng.choice((200.0, 2_000.0, 20_000.0))
-        slow = Step("slow_down", at, arguments={"scope": scope, "bytes_per_second": rate})
-        return [slow, Step("resume", at + rng.uniform(0.1, 3.0), arguments={"scope": scope})]
+        slow = Step("slow_down", at=at, scope=scope, bytes_per_second=rate)
+        return [slow, Step("resume", at=at + rng.uniform(0.1, 3.0), scope=scope)]
     if kind == "handshake":
         status = rng.choice((403, 429, 502))
-        refuse = {"status": status, "times": rng.randint(1, 3)}
         return [
-            Step("refuse_handshakes", at, arguments=refuse),
-            Step("drop", at, arguments={"scope": scope, "how": "rst"}),
+            Step("refuse_handshakes", at=at, status=status, times=rng.randint(1, 3)),
+            Step("drop", at=at, scope=scope, how="rst"),
         ]
     if kind == "restart":
-        return [Step("restart", at)]
+        return [Step("restart", at=at)]
     action = rng.choice([action for action in ACTIONS if action not in ("replace", "cross")])
-    hit = {
+    hit: dict[str, Any] = {
         "action": action,
         "scope": scope,
         "kind": rng.choice(("data", "subscribe", "pong", "auth")),
@@ -215,7 +216,7 @@ def _random_fault(rng: random.Random, at: float) -> list[Step]:
         "offset": rng.randint(0, 40),
         "garbage": rng.choice(("not_json", "binary", "unknown_topic", "bad_utf8", "masked")),
     }
-    steps = [Step("fault", at, arguments=hit)]
+    steps = [Step("fault", at=at, **hit)]
     if action == "stall":
-        steps.append(Step("resume", at + rng.uniform(0.1, 5.0), arguments={"scope": scope}))
+        steps.append(Step("resume", at=at + rng.uniform(0.1, 5.0), scope=scope))
     return steps

@@ -13,21 +13,16 @@ throw-away key:    {key}
 throw-away secret: {secret}
 
 try it from another terminal:
-  bybit-copyws tail publicTrade.BTCUSDT orderbook.1.BTCUSDT --url {url}
+  {trust}bybit-copyws tail publicTrade.BTCUSDT orderbook.1.BTCUSDT --url {url}
 
 or from Python:
-  from bybit_copyws import CopyTradingClient, Environment
+  {imports}from bybit_copyws import CopyTradingClient, Environment
   here = Environment("sandbox", "{url}", "{url}", "{rest}")
-  client = CopyTradingClient("{key}", "{secret}", environment=here)
+  client = CopyTradingClient("{key}", "{secret}", environment=here{context})
   client.subscribe("copyTradeExecution", lambda message: print(message.parse()))
   client.run_forever()
 
 Ctrl-C ends it."""
-
-
-_TLS_TEXT = """
-TLS: the throw-away authority's certificate is in {ca_file}
-(from Python: ssl_context=ssl.create_default_context(cafile="{ca_file}"))"""
 
 
 @dataclass(frozen=True)
@@ -74,8 +69,14 @@ def run_sandbox(options: SandboxOptions) -> int:
             exchange.play(scenario)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, end)
+        ca_file = exchange.ca_file
         print(
             _TEXT.format(
+                trust=f"SSL_CERT_FILE={ca_file} " if ca_file else "",
+                imports="import ssl\n  " if ca_file else "",
+                context=f', ssl_context=ssl.create_default_context(cafile="{ca_file}")'
+                if ca_file
+                else "",
                 url=exchange.url,
                 rest=exchange.environment.rest,
                 seed=options.seed,
@@ -84,8 +85,6 @@ def run_sandbox(options: SandboxOptions) -> int:
             ),
             flush=True,
         )
-        if exchange.ca_file is not None:
-            print(_TLS_TEXT.format(ca_file=exchange.ca_file), flush=True)
         while not stop.wait(0.5):
             pass
     return 0

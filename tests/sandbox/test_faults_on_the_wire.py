@@ -360,11 +360,11 @@ def test_a_scenario_plays_its_steps(
     quiet: Sandbox, listener: RawClient, eventually: Callable[..., bool]
 ) -> None:
     steps = [
-        Step("push", at=0.0, arguments={"payload": push(1)}),
-        Step("fault", after=1, arguments={"action": "withhold", "topic": TRADES}),
-        Step("push", at=0.05, arguments={"payload": push(2)}),
-        Step("push", at=0.06, arguments={"payload": push(3)}),
-        Step("drop", at=0.1, arguments={"how": "fin"}),
+        Step("push", at=0.0, payload=push(1)),
+        Step("fault", after=1, action="withhold", topic=TRADES),
+        Step("push", at=0.05, payload=push(2)),
+        Step("push", at=0.06, payload=push(3)),
+        Step("drop", at=0.1, how="fin"),
     ]
     quiet.play(Scenario(steps))
     assert quiet.playing

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bybit_copyws.errors import ConfigurationError
 from bybit_copyws.sandbox.clock import STEPPED_START_MS, VenueClock
+from bybit_copyws.sandbox.commands import check_step
 from bybit_copyws.sandbox.faults import ACTIONS, Fault, FaultList, Outgoing, Planned
 from bybit_copyws.sandbox.garbage import GARBAGE, encode_frame, make_garbage
 from bybit_copyws.sandbox.history import History
@@ -120,6 +121,35 @@ def test_a_book_can_be_crossed() -> None:
     assert data["u"] == 7
     assert encode_frame(planned.message.payload) == planned.message.frame
     assert run(faults, ONE) == [Planned(ONE)]  # no book: nothing to cross
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (Step("drop", at=0, hwo="rst"), "step 'drop': .*'hwo'"),
+        (Step("drop", at=0, how="gently"), "step 'drop': how must be one of 'close', 'fin', 'rst'"),
+        (Step("silence", at=0, scope="privat"), "step 'silence': scope must be one of"),
+        (Step("restart", after=1, how="later"), "step 'restart': how must be"),
+        (Step("fault", at=0, action="explode"), "step 'fault': .*explode"),
+        (Step("fault", at=0), "step 'fault': .*action"),
+        (Step("refuse_handshakes", at=0, status=99), "step 'refuse_handshakes': status must be"),
+        (Step("slow_down", at=0), "step 'slow_down': .*bytes_per_second"),
+    ],
+)
+def test_a_step_that_cannot_work_is_refused_before_its_time(step: Step, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        check_step(step)
+
+
+def test_steps_that_work_pass() -> None:
+    for step in (
+        Step("restart", at=0, how=None),
+        Step("heal", at=0),
+        Step("push", at=0, payload={"topic": "x"}),
+        Step("refuse_auth", at=0, ret_msg="no", times=2),
+        *Scenario.random(3, 600.0).timed,
+    ):
+        check_step(step)
 
 
 @pytest.mark.parametrize(
@@ -304,7 +334,7 @@ def test_history_gives_what_came_after_or_says_what_is_gone(
 def test_steps_come_when_they_are_due_and_once() -> None:
     steps = [
         Step("heal", at=2.0),
-        Step("drop", at=1.0, arguments={"how": "rst"}),
+        Step("drop", at=1.0, how="rst"),
         Step("restart", after=5),
     ]
     playing = Playing(Scenario(steps), now_ms=1000, sent=10)
@@ -323,8 +353,8 @@ def test_a_scenario_is_read_from_a_file(tmp_path: Path) -> None:
         '{"after": 7, "do": "fault", "action": "withhold"}]'
     )
     scenario = Scenario.load(path)
-    assert scenario.timed == (Step("drop", 2.5, arguments={"scope": "public"}),)
-    assert scenario.counted == (Step("fault", after=7, arguments={"action": "withhold"}),)
+    assert scenario.timed == (Step("drop", at=2.5, scope="public"),)
+    assert scenario.counted == (Step("fault", after=7, action="withhold"),)
     assert len(scenario) == 2
 
 
