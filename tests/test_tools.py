@@ -102,7 +102,7 @@ def test_what_the_sandbox_says_works_literally_and_ctrl_c_ends_it(tls: list[str]
         assert line
         text += line
     (command,) = (line for line in text.splitlines() if "bybit-copyws tail" in line)
-    command = command.replace("bybit-copyws", f"{sys.executable} -m bybit_copyws")
+    command = command.replace("bybit-copyws tail", f"{sys.executable} -m bybit_copyws tail")
     tail = subprocess.run(
         f"{command} --count 1", shell=True, capture_output=True, text=True, timeout=30, check=False
     )
