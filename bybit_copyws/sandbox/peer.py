@@ -168,13 +168,15 @@ class Peer:
         """End the connection by a close frame, a FIN or an RST."""
         self._settle()
         self._going_on.set()
-        if how == "close":
-            await self.ws.close(code=code, message=reason.encode(), drain=False)
-        elif how == "rst":
-            sock = self._transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with contextlib.suppress(OSError):  # the client was faster
+            if how == "close":
+                await self.ws.close(code=code, message=reason.encode(), drain=False)
+            elif how == "rst":
+                sock = self._transport.get_extra_info("socket")
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if how == "rst":
             self._transport.abort()
-        else:
+        elif how == "fin":
             self._transport.close()
 
     def info(self) -> ConnectionInfo:

@@ -195,9 +195,12 @@ class Server:
             ws = web.WebSocketResponse(
                 compress=False, max_msg_size=2**20, autoping=False, autoclose=False
             )
-            await ws.prepare(request)
+            try:
+                await ws.prepare(request)
+            except ConnectionError:
+                return web.Response()  # it has gone already
             if not isinstance(transport, asyncio.Transport):
-                return ws  # it has gone already
+                return ws
             peer = self._join(profile, scope, ws, transport, request)
             try:
                 await self._listen(peer)

@@ -62,6 +62,8 @@ def read_reply(reply: Mapping[str, Any]) -> Ack | Pong | None:
         return Pong() if "pong" in reply else None
     if not op:
         op = _OPS_OF_TYPES.get(_text(reply.get("type")), "")
+    if success and op not in _ASKED_FOR:
+        return None  # a refusal may name any operation, a success only one that was asked for
     return Ack(
         op=op,
         success=success,
@@ -71,6 +73,8 @@ def read_reply(reply: Mapping[str, Any]) -> Ack | Pong | None:
         failed=_failed(reply.get("data")),
     )
 
+
+_ASKED_FOR = (AUTH, SUBSCRIBE, UNSUBSCRIBE, "")
 
 # The unified v3 sockets name the kind of reply instead of the op.
 _OPS_OF_TYPES = {"AUTH_RESP": AUTH}

@@ -29,7 +29,7 @@ class Elsewhere:
         self.environment = Environment(
             "elsewhere", self.url, self.url, self.url.replace("ws", "http", 1)
         )
-        file = re.search(r"certificate is in (\S+)", text)
+        file = re.search(r"SSL_CERT_FILE=(\S+)", text)
         self.ssl_context = ssl.create_default_context(cafile=file[1]) if file else None
 
 
@@ -40,7 +40,7 @@ def _found(pattern: str, text: str) -> str:
 
 
 @contextmanager
-def elsewhere(*arguments: str, last: str = "Ctrl-C") -> Iterator[Elsewhere]:
+def elsewhere(*arguments: str) -> Iterator[Elsewhere]:
     process = subprocess.Popen(
         [sys.executable, "-m", "bybit_copyws", "sandbox", *arguments],
         stdout=subprocess.PIPE,
@@ -49,7 +49,7 @@ def elsewhere(*arguments: str, last: str = "Ctrl-C") -> Iterator[Elsewhere]:
     assert process.stdout is not None
     try:
         text = ""
-        while last not in text:
+        while "Ctrl-C" not in text:
             line = process.stdout.readline()
             assert line, text
             text += line
@@ -96,7 +96,7 @@ def test_tls_and_a_scenario_from_the_command_line(
     )
     lost: list[str] = []
     with (
-        elsewhere("--tls", "--scenario", str(scenario), last="cafile") as exchange,
+        elsewhere("--tls", "--scenario", str(scenario)) as exchange,
         make_client(exchange, ssl_context=exchange.ssl_context) as client,
     ):
         client.listen(lambda event: lost.append(getattr(event, "reason", "")))
