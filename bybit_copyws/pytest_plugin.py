@@ -6,7 +6,7 @@ Found by pytest itself once the package is installed; needs the extra ``sandbox`
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -44,8 +44,14 @@ def bybit_sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     """
     from bybit_copyws.sandbox import Sandbox  # noqa: PLC0415 (needs an extra)
 
-    marker = request.node.get_closest_marker("bybit_sandbox")
-    options = dict(marker.kwargs) if marker is not None else {}
+    options: dict[str, Any] = {}
+    # From the module over the class to the test: the nearest wins, option by option.
+    for marker in reversed(list(request.node.iter_markers("bybit_sandbox"))):
+        if marker.args:
+            raise pytest.UsageError(
+                f"the marker bybit_sandbox takes options by name, such as seed=7, not {marker.args}"
+            )
+        options.update(marker.kwargs)
     options.setdefault("seed", request.config.getoption("--bybit-seed"))
     with Sandbox(**options) as exchange:
         yield exchange

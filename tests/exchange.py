@@ -17,8 +17,9 @@ def make_client(exchange: Any, **options: Any) -> CopyTradingClient:
     """Return a client that retries at once, with a budget of its own."""
     options.setdefault("backoff", Backoff(base=0.05, cap=0.1, good_after=0.0))
     options.setdefault("connection_budget", ConnectionBudget(100_000))
-    if "api_key" not in options:
-        options.update(api_key=exchange.api_key, api_secret=exchange.api_secret)
+    for name in ("api_key", "api_secret"):
+        if name not in options:
+            options[name] = getattr(exchange, name)
     return CopyTradingClient(environment=exchange.environment, **options)
 
 

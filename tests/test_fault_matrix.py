@@ -1,9 +1,10 @@
 """Faults on a streaming link, each with the checker: rows 13 to 18, 20 to 23 and 28 to 32.
 
 Times are shrunk by the constructor's arguments. Rows that need no exchange are tested where the
-thing they are about is: 1 to 12 in ``stream/test_connector.py``, ``stream/test_proxy.py``,
-``stream/test_transport.py``, ``wire/test_handshake.py`` and ``test_faults.py``; 24 to 28 in
-``wire/test_frames.py`` and ``test_memory.py``; 46 in ``test_faults.py`` and ``test_client.py``.
+thing they are about is: 1 to 12 in ``stream/test_connector.py``, ``stream/test_transport.py``,
+``stream/test_going_through_proxies.py``, ``wire/test_handshake.py`` and ``test_faults.py``;
+24 to 28 in ``wire/test_frames.py`` and ``test_memory.py``; 46 in ``test_faults.py`` and
+``test_client.py``.
 """
 
 from __future__ import annotations

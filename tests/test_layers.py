@@ -32,7 +32,13 @@ LEVELS = {
 }
 ONLY = {
     "websocket": ("stream/transport.py",),
-    "asyncio": ("sandbox/server.py", "sandbox/peer.py", "sandbox/sandbox.py", "sandbox/window.py"),
+    "asyncio": (
+        "sandbox/server.py",
+        "sandbox/peer.py",
+        "sandbox/exchange.py",
+        "sandbox/background.py",
+        "sandbox/window.py",
+    ),
     "aiohttp": ("sandbox/server.py", "sandbox/peer.py", "sandbox/window.py"),
 }
 

@@ -4,24 +4,28 @@ For bots and their tests. Nothing here talks to the network; the keys are throw-
 """
 
 from bybit_copyws.sandbox.checker import Checker, Report
-from bybit_copyws.sandbox.faults import Fault
+from bybit_copyws.sandbox.faults import KINDS, ActiveFault, Fault
 from bybit_copyws.sandbox.garbage import GARBAGE
 from bybit_copyws.sandbox.history import Sent
 from bybit_copyws.sandbox.observer import Observer
 from bybit_copyws.sandbox.proxy import Direction, FaultProxy, ProxiedConnection
 from bybit_copyws.sandbox.rest import ForcedReply, Limit, RestRules
 from bybit_copyws.sandbox.sandbox import DEFAULT_SYMBOLS, Sandbox
-from bybit_copyws.sandbox.scenario import Scenario, Step
-from bybit_copyws.sandbox.venue import Rules
+from bybit_copyws.sandbox.scenario import COMMANDS, Scenario, Step
+from bybit_copyws.sandbox.venue import HandshakeRefusal, Rules
 
 __all__ = [
+    "COMMANDS",
     "DEFAULT_SYMBOLS",
     "GARBAGE",
+    "KINDS",
+    "ActiveFault",
     "Checker",
     "Direction",
     "Fault",
     "FaultProxy",
     "ForcedReply",
+    "HandshakeRefusal",
     "Limit",
     "Observer",
     "ProxiedConnection",

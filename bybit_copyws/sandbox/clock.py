@@ -6,6 +6,8 @@ import time
 
 from bybit_copyws.errors import ConfigurationError
 
+MAX_BEHIND_MS = 1_000
+"""How much real time may lie between two looks; what passed beyond it (a suspend) is taken back."""
 STEPPED_START_MS = 1_700_000_000_000
 """Where a clock that is moved by hand begins: always the same, so that bytes repeat."""
 
@@ -28,6 +30,8 @@ class VenueClock:
         self._offset_ms = 0.0
         self._began = time.monotonic()
         self._start_ms = float(STEPPED_START_MS) if speed == 0 else time.time() * 1000
+        self._looked_ms = self._start_ms
+        self._most_ms = float("inf") if speed == 0 else MAX_BEHIND_MS * max(1.0, speed)
 
     @property
     def stepped(self) -> bool:
@@ -35,9 +39,22 @@ class VenueClock:
         return self.speed == 0
 
     def now_ms(self) -> int:
-        """Return the exchange's time."""
+        """Return the exchange's time: never less than before, nor far beyond the last look."""
+        return int(min(self._raw_ms(), self._looked_ms + self._most_ms))
+
+    def look(self) -> int:
+        """Return the exchange's time, which what happens there has now reached."""
+        behind = self._raw_ms() - self._looked_ms - self._most_ms
+        if behind > 0:
+            self._offset_ms -= behind
+            self._looked_ms += self._most_ms
+        else:
+            self._looked_ms = self._raw_ms()
+        return int(self._looked_ms)
+
+    def _raw_ms(self) -> float:
         passed = (time.monotonic() - self._began) * 1000 * self.speed
-        return int(self._start_ms + self._offset_ms + passed)
+        return self._start_ms + self._offset_ms + passed
 
     def step(self, seconds: float) -> None:
         """Let time pass at once.
@@ -48,7 +65,3 @@ class VenueClock:
         if not 0 <= seconds < float("inf"):
             raise ConfigurationError(f"time can only go on: {seconds!r} s")
         self._offset_ms += seconds * 1000
-
-    def hold_back(self, milliseconds: float) -> None:
-        """Take time back that passed while the process was suspended."""
-        self._offset_ms -= milliseconds

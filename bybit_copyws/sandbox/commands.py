@@ -20,13 +20,23 @@ from bybit_copyws.sandbox.scenario import Step
 from bybit_copyws.sandbox.venue import HandshakeRefusal
 
 if TYPE_CHECKING:
-    from bybit_copyws.sandbox.server import Server
+    from bybit_copyws.sandbox.exchange import Exchange
 
 _CHOICES: Mapping[str, tuple[str | None, ...]] = MappingProxyType(
     {
         "scope": SCOPES,
         "how": ("close", "fin", "rst"),
         "direction": ("down", "up", "both"),
+    }
+)
+_TYPES: Mapping[str, type | tuple[type, ...]] = MappingProxyType(
+    {
+        "bytes_per_second": (int, float),
+        "code": int,
+        "payload": (dict, str, bytes),
+        "reason": str,
+        "ret_msg": str,
+        "times": int,
     }
 )
 # Commands that make something of their arguments, which checks them.
@@ -39,11 +49,11 @@ class Commands:
     """The commands of one exchange.
 
     Args:
-        server: what they are carried out on.
+        exchange: what they are carried out on.
     """
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
 
     async def drop(
         self, scope: str | None = None, how: str = "close", code: int = 1001, reason: str = ""
@@ -65,37 +75,42 @@ class Commands:
         """Let the open connections of a scope be slow."""
         peers = self.of(scope)
         for peer in peers:
-            peer.slow_down(bytes_per_second, self._server.clock.now_ms())
+            peer.slow_down(bytes_per_second, self._exchange.clock.now_ms())
         return len(peers)
 
     def resume(self, scope: str | None = None) -> int:
         """End silence, stalls and slowness of the open connections of a scope."""
         peers = self.of(scope)
         for peer in peers:
-            peer.resume(self._server.clock.now_ms())
+            peer.resume(self._exchange.clock.now_ms())
         return len(peers)
 
     def fault(self, **arguments: Any) -> ActiveFault:
         """Let a fault of messages begin."""
-        return self._server.faults.add(Fault(**arguments))
+        return self._exchange.faults.add(Fault(**arguments))
 
     def heal(self) -> None:
-        """End all faults; messages that were withheld are lost."""
-        self._server.faults.clear()
-        self._server.rules.handshake_refusals.clear()
+        """End all faults; messages that were withheld are lost, all others leave."""
+        exchange = self._exchange
+        for conn_id, peer in exchange.peers.items():
+            for planned in exchange.faults.let_go(conn_id):
+                peer.outlet.put(planned, exchange.clock.now_ms())
+        exchange.faults.clear()
+        exchange.rules.handshake_refusals.clear()
+        exchange.rules.refuse_auth.clear()
         self.resume()
 
     def refuse_handshakes(self, **arguments: Any) -> None:
         """Refuse the next connections."""
-        self._server.rules.handshake_refusals.append(HandshakeRefusal(**arguments))
+        self._exchange.rules.handshake_refusals.append(HandshakeRefusal(**arguments))
 
     def refuse_auth(self, ret_msg: str, times: int = 1) -> None:
         """Refuse the next logins with a text."""
-        self._server.rules.refuse_auth.extend([ret_msg] * times)
+        self._exchange.rules.refuse_auth.extend([ret_msg] * times)
 
     async def restart(self, how: str | None = "close") -> None:
         """Restart the service: books begin anew with ``u`` 1, connections end."""
-        self._server.market.restart()
+        self._exchange.market.restart()
         if how is not None:
             await self.drop(None, how, 1012, "")
 
@@ -104,28 +119,30 @@ class Commands:
         message = outgoing(payload)
         peers = self.of(scope)
         for peer in peers:
-            peer.send(message, self._server.clock.now_ms())
+            peer.send(message, self._exchange.clock.now_ms())
         return len(peers)
 
     def push_frame(self, frame: bytes, scope: str | None = None) -> int:
         """Send bytes to every client of a scope, exactly as given."""
         peers = self.of(scope)
         for peer in peers:
-            peer.send(Outgoing(b"", frame, kind="control"), self._server.clock.now_ms())
+            peer.send(Outgoing(b"", frame, kind="control"), self._exchange.clock.now_ms())
         return len(peers)
 
     def push_topic(self, message: dict[str, Any]) -> int:
         """Send a message to the clients that subscribed its topic."""
+        if not isinstance(message, dict) or not isinstance(message.get("topic"), str):
+            raise ConfigurationError("push_topic needs a dictionary with a topic")
         peers = [peer for peer in self.of(None) if message["topic"] in peer.connection.topics]
         for peer in peers:
-            peer.send(outgoing(message), self._server.clock.now_ms())
+            peer.send(outgoing(message), self._exchange.clock.now_ms())
         return len(peers)
 
     def of(self, scope: str | None) -> list[Peer]:
         """Return the open connections of a scope; of both for ``None``."""
         return [
             peer
-            for peer in self._server.peers.values()
+            for peer in self._exchange.peers.values()
             if scope is None or peer.connection.scope.value == scope
         ]
 
@@ -170,6 +187,11 @@ def check_step(step: Step) -> None:
         for name in arguments.keys() & _CHOICES.keys():
             if (step.do, name, arguments[name]) != ("restart", "how", None):
                 check_choice(name, arguments[name])
+        for name in arguments.keys() & _TYPES.keys():
+            if step.do not in _MADE and not isinstance(arguments[name], _TYPES[name]):
+                raise ConfigurationError(f"{name} cannot be {arguments[name]!r}")
+        if step.do == "slow_down" and not arguments["bytes_per_second"] > 0:
+            raise ConfigurationError("bytes_per_second must be above 0")
         if step.do in _MADE:
             _MADE[step.do](**arguments)
     except (TypeError, ConfigurationError) as error:

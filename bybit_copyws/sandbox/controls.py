@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 from bybit_copyws.errors import ConfigurationError
 from bybit_copyws.sandbox.commands import check_choice, check_step
+from bybit_copyws.sandbox.exchange import Exchange
 from bybit_copyws.sandbox.faults import ActiveFault
 from bybit_copyws.sandbox.garbage import make_garbage
 from bybit_copyws.sandbox.scenario import Scenario
-from bybit_copyws.sandbox.server import Server
 
 _T = TypeVar("_T")
 
@@ -24,11 +24,13 @@ class Controls(ABC):
     """The part of a sandbox that does things to its clients."""
 
     @abstractmethod
-    def call(self, function: Callable[[Server], _T]) -> _T:
+    def call(self, function: Callable[[Exchange], _T]) -> _T:
         """Run a function in the exchange's thread."""
 
     @abstractmethod
-    def _await(self, start: Callable[[Server], Coroutine[Any, Any, _T]]) -> _T:
+    def _await(
+        self, start: Callable[[Exchange], Coroutine[Any, Any, _T]], timeout: float | None = None
+    ) -> _T:
         """Run a coroutine in the exchange's thread, and wait for it."""
 
     # Connections
@@ -40,7 +42,8 @@ class Controls(ABC):
 
         Args:
             scope: ``"public"``, ``"private"``, or ``None`` for both.
-            how: ``"close"``, ``"fin"`` or ``"rst"``.
+            how: ``"close"``, ``"fin"`` or ``"rst"``. A connection that is silent, stalled or slow
+                cannot send a close frame, and ends with a FIN.
             code: of the close frame.
             reason: of the close frame.
 
@@ -52,7 +55,7 @@ class Controls(ABC):
         """
         check_choice("scope", scope)
         check_choice("how", how)
-        return self._await(lambda server: server.commands.drop(scope, how, code, reason))
+        return self._await(lambda exchange: exchange.commands.drop(scope, how, code, reason))
 
     def silence(self, scope: str | None = None, *, direction: str = "both") -> int:
         """Let open connections fall silent without ending: half-open, as behind a dead router.
@@ -71,7 +74,7 @@ class Controls(ABC):
         """
         check_choice("scope", scope)
         check_choice("direction", direction)
-        return self.call(lambda server: server.commands.silence(scope, direction))
+        return self.call(lambda exchange: exchange.commands.silence(scope, direction))
 
     def slow_down(self, bytes_per_second: float, scope: str | None = None) -> int:
         """Let open connections send only so many bytes in a second (a dribble).
@@ -82,12 +85,12 @@ class Controls(ABC):
         check_choice("scope", scope)
         if not bytes_per_second > 0:
             raise ConfigurationError(f"bytes_per_second must be above 0, not {bytes_per_second!r}")
-        return self.call(lambda server: server.commands.slow_down(bytes_per_second, scope))
+        return self.call(lambda exchange: exchange.commands.slow_down(bytes_per_second, scope))
 
     def resume(self, scope: str | None = None) -> int:
         """End silence, stalls and slowness; what was kept back leaves."""
         check_choice("scope", scope)
-        return self.call(lambda server: server.commands.resume(scope))
+        return self.call(lambda exchange: exchange.commands.resume(scope))
 
     def refuse_handshakes(
         self,
@@ -114,7 +117,7 @@ class Controls(ABC):
         """
         check_choice("scope", scope)
         self.call(
-            lambda server: server.commands.refuse_handshakes(
+            lambda exchange: exchange.commands.refuse_handshakes(
                 status=status,
                 times=times,
                 scope=scope,
@@ -125,8 +128,18 @@ class Controls(ABC):
         )
 
     def refuse_auth(self, ret_msg: str, times: int = 1) -> None:
-        """Refuse the next logins with a text."""
-        self.call(lambda server: server.commands.refuse_auth(ret_msg, times))
+        """Refuse the next logins with a text.
+
+        Bybit's own text decides what a client does: one that may be the clock's fault (such as
+        ``"Params Error"`` or ``"error:request expired"``) is answered once by a fresh login, so
+        refuse it twice; ``"error:USVC1111"`` (unknown key) is final.
+
+        Raises:
+            ConfigurationError: the text is empty or none.
+        """
+        if not isinstance(ret_msg, str) or not ret_msg:
+            raise ConfigurationError(f"ret_msg must be a text such as Bybit's, not {ret_msg!r}")
+        self.call(lambda exchange: exchange.commands.refuse_auth(ret_msg, times))
 
     def restart(self, how: str | None = "close") -> None:
         """Restart the service: order books begin anew with ``u`` 1, connections end.
@@ -136,7 +149,7 @@ class Controls(ABC):
         """
         if how is not None:
             check_choice("how", how)
-        self._await(lambda server: server.commands.restart(how))
+        self._await(lambda exchange: exchange.commands.restart(how))
 
     # Messages
 
@@ -153,11 +166,11 @@ class Controls(ABC):
         Raises:
             ConfigurationError: there is no such fault.
         """
-        return self.call(lambda server: server.commands.fault(action=action, **arguments))
+        return self.call(lambda exchange: exchange.commands.fault(action=action, **arguments))
 
     def heal(self) -> None:
-        """End all faults, silences and refusals of handshakes."""
-        self.call(lambda server: server.commands.heal())
+        """End all faults, silences and refusals; what was delayed or reordered leaves."""
+        self.call(lambda exchange: exchange.commands.heal())
 
     def push(self, payload: dict[str, Any] | str | bytes, scope: str | None = None) -> int:
         """Send one text message, exactly as given, to every open connection of a scope.
@@ -166,11 +179,11 @@ class Controls(ABC):
             To how many.
         """
         check_choice("scope", scope)
-        return self.call(lambda server: server.commands.push(payload, scope))
+        return self.call(lambda exchange: exchange.commands.push(payload, scope))
 
     def push_topic(self, message: dict[str, Any]) -> int:
         """Send a message to the connections that subscribed its topic; return to how many."""
-        return self.call(lambda server: server.commands.push_topic(message))
+        return self.call(lambda exchange: exchange.commands.push_topic(message))
 
     def garbage(self, kind: str, scope: str | None = None, *, topic: str = "order") -> int:
         """Send bytes that no client should fall over.
@@ -188,7 +201,7 @@ class Controls(ABC):
         """
         check_choice("scope", scope)
         frame = make_garbage(kind, topic)
-        return self.call(lambda server: server.commands.push_frame(frame, scope))
+        return self.call(lambda exchange: exchange.commands.push_frame(frame, scope))
 
     # Scenarios
 
@@ -204,9 +217,9 @@ class Controls(ABC):
         loaded = scenario if isinstance(scenario, Scenario) else Scenario.load(scenario)
         for step in (*loaded.timed, *loaded.counted):
             check_step(step)
-        self.call(lambda server: server.play(loaded))
+        self.call(lambda exchange: exchange.play(loaded))
 
     @property
     def playing(self) -> bool:
         """Whether a scenario has steps left."""
-        return self.call(lambda server: server.playing)
+        return self.call(lambda exchange: exchange.playing)

@@ -17,8 +17,8 @@ import msgspec
 from bybit_copyws.errors import ConfigurationError
 from bybit_copyws.sandbox.garbage import GARBAGE, encode_frame, make_garbage
 
-KINDS = ("data", "auth", "subscribe", "unsubscribe", "pong", "refusal")
-"""What a message may be: a push, or the reply to an operation."""
+KINDS = ("data", "auth", "subscribe", "unsubscribe", "pong", "refusal", "control")
+"""What a message may be: a push, the reply to an operation, or a frame that is no text."""
 
 
 class Outgoing(NamedTuple):
@@ -89,7 +89,7 @@ class Fault:
     seconds: float = 1.0
     count: int = 2
     offset: int = 1
-    payload: bytes = b""
+    payload: bytes | str | dict[str, Any] = b""
     garbage: str = "not_json"
 
     def __post_init__(self) -> None:
@@ -98,15 +98,18 @@ class Fault:
         check_one_of("scope", self.scope, SCOPES)
         check_one_of("kind", self.kind, (*KINDS, None))
         check_one_of("garbage", self.garbage, GARBAGE)
+        if not isinstance(self.payload, (bytes, str, dict)):
+            raise ConfigurationError(f"payload must be text or a dictionary, not {self.payload!r}")
         if self.times is not None and self.times < 1:
             raise ConfigurationError(f"times must be 1 or more (or None), not {self.times}")
         if self.skip < 0 or self.count < 2 or not self.seconds >= 0:
             raise ConfigurationError("skip >= 0, count >= 2 and seconds >= 0 are needed")
 
     def hits(self, scope: str, message: Outgoing) -> bool:
-        """Return whether a message is of those that are meant."""
+        """Return whether a message is meant; a control frame is only if it was asked for."""
         return (
-            self.scope in (None, scope)
+            (message.kind != "control" or self.kind == "control")
+            and self.scope in (None, scope)
             and self.kind in (None, message.kind)
             and (self.topic is None or fnmatchcase(message.topic, self.topic))
         )
@@ -134,20 +137,32 @@ class ActiveFault:
 
     @property
     def spent(self) -> bool:
-        """Whether it will hit no further message."""
+        """Whether it will hit no further message, and holds none."""
+        return self._used_up and not self._waiting
+
+    @property
+    def _used_up(self) -> bool:
         return self.fault.times is not None and self.hit >= self.fault.times
 
     def apply(self, conn_id: str, scope: str, planned: Planned) -> list[Planned]:
         """Return what leaves instead of a message."""
-        if self.spent or not self.fault.hits(scope, planned.message):
+        used_up = self._used_up and conn_id not in self._waiting
+        if used_up or not self.fault.hits(scope, planned.message):
             return [planned]
         if self._skip:
             self._skip -= 1
             return [planned]
         if self.fault.action == "reorder":
             return self._reorder(conn_id, planned)
+        after = _ACTIONS[self.fault.action](self.fault, planned)
+        if after is None:
+            return [planned]
         self.hit += 1
-        return _ACTIONS[self.fault.action](self.fault, planned)
+        return after
+
+    def let_go(self, conn_id: str) -> list[Planned]:
+        """Hand over what waits for its turn on a connection."""
+        return self._waiting.pop(conn_id, [])
 
     def _reorder(self, conn_id: str, planned: Planned) -> list[Planned]:
         waiting = self._waiting.setdefault(conn_id, [])
@@ -177,6 +192,10 @@ class FaultList:
     def clear(self) -> None:
         """End all of them."""
         self._active.clear()
+
+    def let_go(self, conn_id: str) -> list[Planned]:
+        """Hand over what waits for its turn on a connection, in the order it came."""
+        return [planned for active in self._active for planned in active.let_go(conn_id)]
 
     def apply(self, conn_id: str, scope: str, message: Outgoing) -> list[Planned]:
         """Return what leaves on a connection instead of a message."""
@@ -208,7 +227,13 @@ def _stall(fault: Fault, planned: Planned) -> list[Planned]:
 
 
 def _replace(fault: Fault, planned: Planned) -> list[Planned]:
-    return [_with_payload(planned, fault.payload)]
+    return [_with_payload(planned, _encoded(fault.payload))]
+
+
+def _encoded(payload: bytes | str | dict[str, Any]) -> bytes:
+    if isinstance(payload, dict):
+        return msgspec.json.encode(payload)
+    return payload.encode() if isinstance(payload, str) else payload
 
 
 def _garbage(fault: Fault, planned: Planned) -> list[Planned]:
@@ -216,13 +241,16 @@ def _garbage(fault: Fault, planned: Planned) -> list[Planned]:
     return [planned._replace(message=planned.message._replace(payload=b"", frame=frame))]
 
 
-def _cross(_: Fault, planned: Planned) -> list[Planned]:
-    """Let the best bid be above the best ask."""
+def _cross(_: Fault, planned: Planned) -> list[Planned] | None:
+    """Let the best bid be above the best ask; ``None`` for what is no order book with an ask."""
+    if not planned.message.topic.startswith("orderbook.") or not planned.message.payload:
+        return None
     message: dict[str, Any] = msgspec.json.decode(planned.message.payload)
-    book = message.get("data")
-    if not isinstance(book, dict) or not book.get("a"):
-        return [planned]
-    bid = str(max(float(price) for price, _ in book["a"]) + 1)
+    book = message["data"]
+    asks = [float(price) for price, size in book["a"] if float(size)]
+    if not asks:
+        return None
+    bid = str(max(asks) + 1)
     crossed = {**message, "data": {**book, "b": [[bid, "1"], *book.get("b", ())]}}
     return [_with_payload(planned, msgspec.json.encode(crossed))]
 
@@ -232,7 +260,7 @@ def _with_payload(planned: Planned, payload: bytes) -> Planned:
     return planned._replace(message=message)
 
 
-_ACTIONS: Mapping[str, Callable[[Fault, Planned], list[Planned]]] = MappingProxyType(
+_ACTIONS: Mapping[str, Callable[[Fault, Planned], list[Planned] | None]] = MappingProxyType(
     {
         "withhold": _withhold,
         "duplicate": _duplicate,

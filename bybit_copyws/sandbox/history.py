@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from bybit_copyws.errors import ConfigurationError
@@ -35,6 +36,25 @@ class Sent(NamedTuple):
     def fingerprint(self) -> int:
         """What stands for the payload in another process."""
         return fingerprint(self.payload)
+
+
+@dataclass(frozen=True)
+class Received:
+    """A text frame that a client sent.
+
+    Attributes:
+        conn_id: the connection.
+        scope: ``"public"`` or ``"private"``.
+        profile: ``"v3"`` or ``"v5"``.
+        text: what was sent.
+        time: wall clock, seconds since the epoch.
+    """
+
+    conn_id: str
+    scope: str
+    profile: str
+    text: str
+    time: float
 
 
 class History:
@@ -72,6 +92,8 @@ class History:
         Raises:
             ConfigurationError: some of them are not kept any more.
         """
+        if number < 0 or (limit is not None and limit < 0):
+            raise ConfigurationError("number and limit must be 0 or more")
         first = self.total - len(self._kept) + 1
         if number + 1 < first:
             raise ConfigurationError(

@@ -33,6 +33,7 @@ class Outlet:
         self._line: deque[Piece | None] = deque()  # None: here the line stops until released
         self._later: list[tuple[float, int, Planned]] = []
         self._order = itertools.count()
+        self._size = 0
         self._held = False
         self._rate: float | None = None
         self._credit = 0.0
@@ -45,15 +46,17 @@ class Outlet:
 
     @property
     def size(self) -> int:
-        """Bytes that wait in the line."""
-        return sum(len(piece.data) for piece in self._line if piece is not None)
+        """Bytes that wait, delayed ones too."""
+        return self._size
 
     def hold(self) -> None:
         """Let nothing leave until :meth:`release`; nothing is lost."""
         self._held = True
 
     def release(self) -> None:
-        """Let everything go on."""
+        """Let everything go on, delayed messages too."""
+        while self._later:
+            self._append(heapq.heappop(self._later)[2])
         self._held = False
         while None in self._line:
             self._line.remove(None)
@@ -64,6 +67,7 @@ class Outlet:
 
     def put(self, planned: Planned, now_ms: float) -> None:
         """Take a message."""
+        self._size += len(planned.message.frame)
         if planned.delay_ms > 0:
             due = now_ms + planned.delay_ms
             heapq.heappush(self._later, (due, next(self._order), planned))
@@ -85,6 +89,7 @@ class Outlet:
                 self._held = True
             elif self._rate is None or len(piece.data) <= self._credit:
                 self._line.popleft()
+                self._size -= len(piece.data)
                 self._credit -= len(piece.data) if self._rate is not None else 0
                 pieces.append(piece)
             else:
@@ -93,6 +98,7 @@ class Outlet:
                     pieces.append(Piece(piece.data[:fits], None))
                     self._line[0] = Piece(piece.data[fits:], piece.done)
                     self._credit -= fits
+                    self._size -= fits
                 break
         return pieces
 

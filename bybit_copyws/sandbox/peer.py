@@ -99,7 +99,7 @@ class Peer:
             for piece in self.outlet.take(now_ms):
                 self._write(piece.data, piece.done, now_ms)
             if self.outlet.size > _MAX_BUFFER:
-                self._transport.abort()
+                self.abort()
         if self._on_the_way:
             self._settle()
 
@@ -112,11 +112,15 @@ class Peer:
         if done is not None:
             self._on_the_way.append((self._written, done, now_ms))
         if transport.get_write_buffer_size() > _MAX_BUFFER:
-            transport.abort()
+            self.abort()
         self._settle()
 
     def _settle(self) -> None:
         """Note the messages whose last byte the system has taken."""
+        if self._transport.is_closing():
+            # It knows nothing of its buffer any more: what waits there is lost.
+            self._on_the_way.clear()
+            return
         out = self._written - self._transport.get_write_buffer_size()
         connection = self.connection
         while self._on_the_way and self._on_the_way[0][0] <= out:
@@ -165,9 +169,15 @@ class Peer:
     # The end
 
     async def end(self, how: str, code: int, reason: str) -> None:
-        """End the connection by a close frame, a FIN or an RST."""
+        """End the connection by a close frame, a FIN or an RST.
+
+        A close frame cannot leave in the middle of another, nor from a line that is held: that
+        ends with a FIN.
+        """
         self._settle()
         self._going_on.set()
+        if how == "close" and not self.outlet.plain:
+            how = "fin"
         with contextlib.suppress(OSError):  # the client was faster
             if how == "close":
                 await self.ws.close(code=code, message=reason.encode(), drain=False)
@@ -179,6 +189,16 @@ class Peer:
         elif how == "fin":
             self._transport.close()
 
+    @property
+    def behind(self) -> int:
+        """Bytes that the system has not taken yet."""
+        transport = self._transport
+        return 0 if transport.is_closing() else transport.get_write_buffer_size()
+
+    def abort(self) -> None:
+        """End the connection at once; what was not sent is lost."""
+        self._transport.abort()
+
     def info(self) -> ConnectionInfo:
         """Return what there is to know about it now."""
         connection = self.connection
@@ -188,5 +208,5 @@ class Peer:
             connection.profile.name,
             connection.authenticated,
             tuple(connection.topics),
-            self.outlet.size + self._transport.get_write_buffer_size(),
+            self.outlet.size + self.behind,
         )

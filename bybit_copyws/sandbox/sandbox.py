@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 import threading
 import time
@@ -17,11 +16,12 @@ from bybit_copyws.wire.profiles import Environment
 from bybit_copyws.wire.signing import Credentials
 
 try:
+    from bybit_copyws.sandbox.background import Background
     from bybit_copyws.sandbox.controls import Controls
-    from bybit_copyws.sandbox.history import Sent
+    from bybit_copyws.sandbox.exchange import Exchange, ExchangeOptions
+    from bybit_copyws.sandbox.history import Received, Sent
     from bybit_copyws.sandbox.peer import ConnectionInfo
     from bybit_copyws.sandbox.rest import RestRules
-    from bybit_copyws.sandbox.server import Received, Server, ServerOptions
     from bybit_copyws.sandbox.venue import Rules
 except ImportError as error:
     raise ConfigurationError(
@@ -35,8 +35,7 @@ _T = TypeVar("_T")
 
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT")
 _KEY, _SECRET = "SandboxKey0123456789", "SandboxSecret0123456789abcdefghijkl"
-_START_TIMEOUT = 10.0
-_CALL_TIMEOUT = 60.0  # a long step of a busy market takes its time
+_CALL_TIMEOUT = 60.0  # all but a step is done at once
 
 
 class Sandbox(Controls):
@@ -94,10 +93,19 @@ class Sandbox(Controls):
             raise ConfigurationError(f"cadence must be 'documented' or 'fast', not {cadence!r}")
         if not 0 <= speed < float("inf"):
             raise ConfigurationError(f"speed must be 0 (stepped) or above, not {speed!r}")
-        if history < 1:
+        if not isinstance(history, int) or history < 1:
             raise ConfigurationError(f"history must be 1 or more, not {history!r}")
+        if not 0 <= activity < float("inf"):
+            raise ConfigurationError(f"activity must be 0 or above, not {activity!r}")
+        if isinstance(symbols, str):
+            raise ConfigurationError(f"symbols must be a list, such as [{symbols!r}]")
+        symbols = tuple(symbols)
+        if not symbols:
+            raise ConfigurationError("symbols names no contract: leave it out for the usual five")
+        if not isinstance(port, int) or not 0 <= port <= 65_535:
+            raise ConfigurationError(f"port must be 0 to 65535, not {port!r}")
         self._authority = _make_authority(host) if tls else None
-        self._options = ServerOptions(
+        self._options = ExchangeOptions(
             seed=seed,
             instruments=[_instrument(symbol) for symbol in symbols],
             credentials=Credentials(api_key, api_secret),
@@ -113,44 +121,32 @@ class Sandbox(Controls):
         self._host, self._port = host, port
         # Woken after every change of connections and subscriptions.
         self._changed = threading.Condition()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._server: Server | None = None
-        self._thread: threading.Thread | None = None
+        # Guards starting and closing against each other; held until either is done.
+        self._life = threading.Lock()
+        self._background: Background | None = None
 
     # Life
 
     def start(self) -> None:
-        """Listen, in the background. Twice does nothing."""
-        if self._thread is not None:
-            return
-        started: threading.Event = threading.Event()
-        failures: list[BaseException] = []
-        self._thread = threading.Thread(
-            target=self._run, args=(started, failures), name="bybit-copyws:sandbox", daemon=True
-        )
-        self._thread.start()
-        started.wait(_START_TIMEOUT)
-        if failures:
-            self._thread.join()
-            self._thread = None
-            raise failures[0]
+        """Listen, in the background. Twice does nothing.
 
-    def _run(self, started: threading.Event, failures: list[BaseException]) -> None:
-        loop = asyncio.new_event_loop()
-        self._loop = loop
-        try:
-            server = Server(self._options, self._tell_change)
-            self._port = loop.run_until_complete(server.start(self._host, self._port))
-            self._server = server
-            started.set()
-            loop.run_forever()
-            loop.run_until_complete(server.stop())
-            loop.run_until_complete(loop.shutdown_asyncgens())
-        except BaseException as error:  # noqa: BLE001 (raised again by start)
-            failures.append(error)
-        finally:
-            started.set()
-            loop.close()
+        Raises:
+            ConfigurationError: the address or port cannot be listened on.
+        """
+        with self._life:
+            if self._background is not None:
+                return
+            if self._authority is not None:
+                self._authority.write()
+            background = Background(
+                lambda: Exchange(self._options, self._tell_change), self._host, self._port
+            )
+            try:
+                background.start()
+            except BaseException:
+                self._forget_authority()
+                raise
+            self._background, self._port = background, background.port
 
     def close(self) -> None:
         """Drop all clients and stop. Twice does nothing.
@@ -158,15 +154,18 @@ class Sandbox(Controls):
         Raises:
             Exception: whatever went wrong inside while it ran.
         """
-        thread, loop, self._thread = self._thread, self._loop, None
-        if thread is None or loop is None:
-            return
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
+        with self._life:
+            background, self._background = self._background, None
+            if background is None:
+                return
+            try:
+                background.stop()
+            finally:
+                self._forget_authority()
+
+    def _forget_authority(self) -> None:
         if self._authority is not None:
             self._authority.remove()
-        if self._server is not None and self._server.error is not None:
-            raise self._server.error
 
     def __enter__(self) -> Sandbox:
         self.start()
@@ -180,12 +179,17 @@ class Sandbox(Controls):
     @property
     def url(self) -> str:
         """Base URL of its streams."""
-        return f"{'ws' if self._authority is None else 'wss'}://{self._host}:{self._port}"
+        return f"{'ws' if self._authority is None else 'wss'}://{self._address}"
+
+    @property
+    def _address(self) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{host}:{self._port}"
 
     @property
     def environment(self) -> Environment:
         """What to give to ``CopyTradingClient(environment=...)``."""
-        rest = f"{'http' if self._authority is None else 'https'}://{self._host}:{self._port}"
+        rest = f"{'http' if self._authority is None else 'https'}://{self._address}"
         return Environment("sandbox", self.url, self.url, rest)
 
     @property
@@ -213,7 +217,7 @@ class Sandbox(Controls):
     @property
     def connections(self) -> tuple[ConnectionInfo, ...]:
         """The open connections."""
-        return self.call(lambda server: tuple(peer.info() for peer in server.peers.values()))
+        return self.call(lambda exchange: tuple(peer.info() for peer in exchange.peers.values()))
 
     @property
     def subscriptions(self) -> dict[str, frozenset[str]]:
@@ -223,12 +227,12 @@ class Sandbox(Controls):
     @property
     def received(self) -> list[Received]:
         """The text frames that clients sent, oldest first."""
-        return self.call(lambda server: list(server.received))
+        return self.call(lambda exchange: list(exchange.received))
 
     @property
     def sent(self) -> list[Sent]:
         """What was put on the wire as a whole, oldest first; as many as ``history`` keeps."""
-        return self.call(lambda server: list(server.history))
+        return self.call(lambda exchange: list(exchange.history))
 
     def sent_after(self, number: int, limit: int | None = None) -> list[Sent]:
         """Return what was put on the wire after a message: the history as a stream.
@@ -240,7 +244,7 @@ class Sandbox(Controls):
         Raises:
             ConfigurationError: some of them are not kept any more.
         """
-        return self.call(lambda server: server.history.after(number, limit))
+        return self.call(lambda exchange: exchange.history.after(number, limit))
 
     @property
     def accepted(self) -> int:
@@ -265,43 +269,51 @@ class Sandbox(Controls):
     # Time
 
     def step(self, seconds: float) -> None:
-        """Let time pass at an exchange with ``speed=0``; returns when all of it has happened.
+        """Let time pass at an exchange with ``speed=0``; returns when all of it has happened there.
+
+        What it sent reaches a client's callbacks a moment later: wait for what they do.
 
         Raises:
             ConfigurationError: the exchange's time passes by itself.
         """
         if self._options.speed != 0:
             raise ConfigurationError("only a sandbox made with speed=0 can be stepped")
-        if not 0 <= seconds < float("inf"):
+        if not isinstance(seconds, (int, float)) or not 0 <= seconds < float("inf"):
             raise ConfigurationError(f"time can only go on: {seconds!r} s")
-        self.call(lambda server: server.step(seconds))
+        self._await(lambda exchange: exchange.step(seconds), None)
 
     @property
     def time_ms(self) -> int:
         """The exchange's time, in milliseconds since the epoch."""
         return self._running.clock.now_ms()
 
-    def call(self, function: Callable[[Server], _T]) -> _T:
-        """Run a function in the exchange's thread (with ``server.market``, ``server.account``)."""
+    def call(self, function: Callable[[Exchange], _T]) -> _T:
+        """Run a function in the exchange's thread (it has ``market``, ``account`` and more)."""
 
-        async def run(server: Server) -> _T:
-            return function(server)
+        async def run(exchange: Exchange) -> _T:
+            return function(exchange)
 
         return self._await(run)
 
     # Inside
 
     @property
-    def _running(self) -> Server:
-        if self._server is None or self._thread is None:
-            raise ConfigurationError("the sandbox is not running: start() it, or use `with`")
-        return self._server
+    def _running(self) -> Exchange:
+        return self._there.exchange
 
-    def _await(self, start: Callable[[Server], Coroutine[Any, Any, _T]]) -> _T:
-        server, loop = self._running, self._loop
-        if loop is None:
+    @property
+    def _there(self) -> Background:
+        background = self._background
+        if background is None:
             raise ConfigurationError("the sandbox is not running: start() it, or use `with`")
-        return asyncio.run_coroutine_threadsafe(start(server), loop).result(_CALL_TIMEOUT)
+        return background
+
+    def _await(
+        self,
+        start: Callable[[Exchange], Coroutine[Any, Any, _T]],
+        timeout: float | None = _CALL_TIMEOUT,
+    ) -> _T:
+        return self._there.wait_for(start, timeout)
 
     def _tell_change(self) -> None:
         with self._changed:

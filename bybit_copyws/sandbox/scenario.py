@@ -125,7 +125,7 @@ class Scenario:
         steps: list[Step] = []
         now = rng.expovariate(per_second)
         while now < seconds:
-            steps += _random_fault(rng, now)
+            steps += _random_fault(rng, now, seconds)
             now += rng.expovariate(per_second)
         return cls([*steps, Step("heal", at=seconds)], f"random scenario, seed {seed}")
 
@@ -184,7 +184,7 @@ def step_of(where: str, row: dict[str, Any]) -> Step:
         raise ConfigurationError(f"{where}: {error}") from None
 
 
-def _random_fault(rng: random.Random, at: float) -> list[Step]:
+def _random_fault(rng: random.Random, at: float, end: float) -> list[Step]:
     """Return one fault, with what ends it."""
     scope = rng.choice(("public", "private"))
     kind = rng.choice(("drop", "silence", "slow_down", "handshake", "restart", "fault", "fault"))
@@ -194,11 +194,11 @@ def _random_fault(rng: random.Random, at: float) -> list[Step]:
     if kind == "silence":
         direction = rng.choice(("down", "up", "both"))
         silence = Step("silence", at=at, scope=scope, direction=direction)
-        return [silence, Step("resume", at=at + rng.uniform(0.1, 5.0), scope=scope)]
+        return [silence, Step("resume", at=min(end, at + rng.uniform(0.1, 5.0)), scope=scope)]
     if kind == "slow_down":
         rate = rng.choice((200.0, 2_000.0, 20_000.0))
         slow = Step("slow_down", at=at, scope=scope, bytes_per_second=rate)
-        return [slow, Step("resume", at=at + rng.uniform(0.1, 3.0), scope=scope)]
+        return [slow, Step("resume", at=min(end, at + rng.uniform(0.1, 3.0)), scope=scope)]
     if kind == "handshake":
         status = rng.choice((403, 429, 502))
         return [
@@ -218,5 +218,5 @@ def _random_fault(rng: random.Random, at: float) -> list[Step]:
     }
     steps = [Step("fault", at=at, **hit)]
     if action == "stall":
-        steps.append(Step("resume", at=at + rng.uniform(0.1, 5.0), scope=scope))
+        steps.append(Step("resume", at=min(end, at + rng.uniform(0.1, 5.0)), scope=scope))
     return steps

@@ -19,7 +19,8 @@ class ThrowawayAuthority:
     Attributes:
         server: TLS settings of the exchange.
         client: TLS settings of a client that trusts it, and nothing else.
-        ca_file: the authority's certificate in a file, for programs that want one.
+        ca_file: the authority's certificate in a file, for programs that want one; ``None`` until
+            :meth:`write`.
     """
 
     def __init__(self, host: str) -> None:
@@ -29,10 +30,18 @@ class ThrowawayAuthority:
         certificate.configure_cert(self.server)
         self.client = ssl.create_default_context()
         authority.configure_trust(self.client)
-        descriptor, self.ca_file = tempfile.mkstemp(prefix="bybit-copyws-ca-", suffix=".pem")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(authority.cert_pem.bytes())
+        self.ca_file: str | None = None
+        self._pem = authority.cert_pem.bytes()
+
+    def write(self) -> None:
+        """Write the file; twice does nothing."""
+        if self.ca_file is None:
+            descriptor, self.ca_file = tempfile.mkstemp(prefix="bybit-copyws-ca-", suffix=".pem")
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(self._pem)
 
     def remove(self) -> None:
         """Delete the file; twice does nothing."""
-        Path(self.ca_file).unlink(missing_ok=True)
+        if self.ca_file is not None:
+            Path(self.ca_file).unlink(missing_ok=True)
+            self.ca_file = None

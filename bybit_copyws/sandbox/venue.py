@@ -48,6 +48,8 @@ class HandshakeRefusal:
         """Refuse what no server answers."""
         if self.status != 0 and not 200 <= self.status <= 599:
             raise ConfigurationError(f"status must be 0 or one of HTTP, not {self.status!r}")
+        if self.times is not None and self.times < 1:
+            raise ConfigurationError(f"times must be 1 or more (or None), not {self.times!r}")
 
 
 @dataclass
@@ -64,7 +66,8 @@ class Rules:
             above, they get HTTP 403 (Bybit: 500 in 5 minutes).
         connection_window: that window, in seconds.
         idle_seconds: a connection without a frame of the client and without data for so long is
-            cut; v5 private clients may choose it by ``max_active_time``.
+            cut; v5 private clients may choose it by ``max_active_time``. It is counted by the
+            exchange's clock, and no client can ping within one step of a stepped one.
         handshake_refusals: how the next connections are refused.
     """
 
@@ -200,21 +203,28 @@ class Connection:
         """Seconds after which the connection is cut if nothing comes from either side."""
         return self._rules.idle_seconds if self._active_time is None else self._active_time
 
-    def operate(self, request: Any, now_ms: int) -> Outcome:
-        """Carry out one decoded frame of the client."""
+    def operate(self, request: Any, now_ms: int, venue_ms: int | None = None) -> Outcome:
+        """Carry out one decoded frame of the client.
+
+        Args:
+            request: the frame.
+            now_ms: the real time: signatures are made by it, whatever the exchange's clock does.
+            venue_ms: the exchange's time, if it is another.
+        """
         if not isinstance(request, dict):
             return self._undecodable("readObjectStart: expect { or n")
         op, args = request.get("op", ""), request.get("args")
         req_id = request.get("req_id") if self._rules.req_id else None
+        if op in self._rules.silent_ops:
+            return Outcome(None)
         if op == "ping":
-            reply = pong(self._dialect, req_id, self.conn_id, now_ms)
+            told_ms = now_ms if venue_ms is None else venue_ms
+            reply = pong(self._dialect, req_id, self.conn_id, told_ms)
             return Outcome(reply, "pong")
         if op not in ("auth", "subscribe", "unsubscribe"):
             return self._reply("", None, req_id, "error:invalid op")
         if not isinstance(args, list) or any(isinstance(arg, (dict, list)) for arg in args):
             return self._undecodable("op.CmdReq.Args: []string: not number or string")
-        if op in self._rules.silent_ops:
-            return Outcome(None)
         if op == "auth":
             return self._reply(op, args, req_id, self._check_login(args, now_ms))
         topics = tuple(map(str, args))
@@ -244,7 +254,7 @@ class Connection:
         key, expires, signature = map(str, args)
         if not hmac.compare_digest(key.encode(), self._credentials.api_key.encode()):
             return self._texts.wrong_key
-        if not expires.isdigit() or int(expires) <= now_ms:
+        if not _EXPIRES.fullmatch(expires) or int(expires) <= now_ms:
             return self._texts.expired
         expected = self._credentials.sign(auth_text(int(expires)))
         if not hmac.compare_digest(signature.encode(), expected.encode()):
@@ -290,6 +300,7 @@ class Connection:
 
 
 _MOST_ACTIVE_TIME = 600
+_EXPIRES = re.compile(r"[0-9]{1,18}")
 
 
 def _active_time(profile: Profile, scope: Scope, asked: str | None) -> float | None:

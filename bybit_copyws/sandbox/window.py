@@ -13,21 +13,22 @@ import msgspec
 from aiohttp import web
 
 from bybit_copyws.errors import ConfigurationError
+from bybit_copyws.sandbox.commands import check_step
 from bybit_copyws.sandbox.scenario import step_of
 
 if TYPE_CHECKING:
-    from bybit_copyws.sandbox.server import Server
+    from bybit_copyws.sandbox.exchange import Exchange
 
 
 class Window:
     """The handlers.
 
     Args:
-        server: what is looked at.
+        exchange: what is looked at.
     """
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
 
     def routes(self) -> list[web.RouteDef]:
         """Return what to add to a router."""
@@ -40,20 +41,20 @@ class Window:
     async def _sent(self, request: web.Request) -> web.Response:
         try:
             after, limit = (int(request.query[name]) for name in ("after", "limit"))
-            messages = self._server.history.after(after, limit)
+            messages = self._exchange.history.after(after, limit)
         except (KeyError, ValueError) as error:
             return web.Response(status=400, text=str(error))
         rows = [(m.number, m.conn_id, m.scope, m.topic, m.fingerprint) for m in messages]
         return web.Response(body=msgspec.json.encode(rows), content_type="application/json")
 
     async def _state(self, _: web.Request) -> web.Response:
-        server = self._server
+        exchange = self._exchange
         state = {
-            "connections": [asdict(peer.info()) for peer in server.peers.values()],
-            "accepted": server.accepted,
-            "sent": server.history.total,
-            "playing": server.playing,
-            "time_ms": server.clock.now_ms(),
+            "connections": [asdict(peer.info()) for peer in exchange.peers.values()],
+            "accepted": exchange.accepted,
+            "sent": exchange.history.total,
+            "playing": exchange.playing,
+            "time_ms": exchange.clock.now_ms(),
         }
         return web.Response(body=msgspec.json.encode(state), content_type="application/json")
 
@@ -61,7 +62,8 @@ class Window:
         try:
             row = msgspec.json.decode(await request.read(), type=dict)
             step = step_of("request", {**row, "at": 0})
-            result = getattr(self._server.commands, step.do)(**step.arguments)
+            check_step(step)
+            result = getattr(self._exchange.commands, step.do)(**step.arguments)
             if asyncio.iscoroutine(result):
                 await result
         except (ConfigurationError, ValueError, TypeError) as error:

@@ -13,7 +13,7 @@ throw-away key:    {key}
 throw-away secret: {secret}
 
 try it from another terminal:
-  {trust}bybit-copyws tail publicTrade.BTCUSDT orderbook.1.BTCUSDT --url {url}
+  {trust}bybit-copyws tail publicTrade.{symbol} orderbook.1.{symbol} --url {url}
 
 or from Python:
   {imports}from bybit_copyws import CopyTradingClient, Environment
@@ -72,6 +72,7 @@ def run_sandbox(options: SandboxOptions) -> int:
         ca_file = exchange.ca_file
         print(
             _TEXT.format(
+                symbol=names[0],
                 trust=f"SSL_CERT_FILE={ca_file} " if ca_file else "",
                 imports="import ssl\n  " if ca_file else "",
                 context=f', ssl_context=ssl.create_default_context(cafile="{ca_file}")'
@@ -86,5 +87,5 @@ def run_sandbox(options: SandboxOptions) -> int:
             flush=True,
         )
         while not stop.wait(0.5):
-            pass
+            _ = exchange.time_ms  # raises what has gone wrong inside
     return 0

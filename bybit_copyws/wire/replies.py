@@ -149,7 +149,8 @@ def may_be_expired(ret_msg: str) -> bool:
 
 _WRONG_KEY = (
     "The key is unknown here: keys of mainnet, testnet and demo are not interchangeable, and a "
-    "key may be limited to other addresses or have expired"
+    "key may be limited to other addresses or have expired; a secret that belongs to another key "
+    "gives the same text"
 )
 _CLOCK_BEHIND = (
     "The signature was too old when it arrived: the clock of this machine is behind the "
@@ -157,7 +158,8 @@ _CLOCK_BEHIND = (
 )
 _CLOCK_OR_ENVIRONMENT = (
     "Most likely the clock of this machine is off, or the key belongs to another environment: "
-    "the exchange's text does not tell which. Check the clock (NTP), then the environment"
+    "the exchange's text does not tell which. Check the clock (NTP), the environment, and that the "
+    "secret is the key's own"
 )
 _NO_SUCH_TOPIC = (
     "The exchange has no such topic on this socket: check symbol (upper case, listed as USDT "

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bybit_copyws.errors import ConfigurationError
-from bybit_copyws.sandbox.clock import STEPPED_START_MS, VenueClock
+from bybit_copyws.sandbox.clock import MAX_BEHIND_MS, STEPPED_START_MS, VenueClock
 from bybit_copyws.sandbox.commands import check_step
 from bybit_copyws.sandbox.faults import ACTIONS, Fault, FaultList, Outgoing, Planned
 from bybit_copyws.sandbox.garbage import GARBAGE, encode_frame, make_garbage
@@ -406,8 +406,21 @@ def test_a_stepped_clock_moves_only_by_hand_and_starts_where_it_always_does() ->
     assert clock.now_ms() == STEPPED_START_MS
     clock.step(1.5)
     assert clock.now_ms() == STEPPED_START_MS + 1500
-    clock.hold_back(500)
-    assert clock.now_ms() == STEPPED_START_MS + 1000
+    assert clock.look() == STEPPED_START_MS + 1500
+
+
+def test_a_clock_that_nobody_looked_at_for_long_does_not_leap(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("bybit_copyws.sandbox.clock.time.monotonic", lambda: now[0])
+    clock = VenueClock()
+    start = clock.look()
+    now[0] += 3600
+    assert clock.now_ms() == start + MAX_BEHIND_MS
+    assert clock.look() == start + MAX_BEHIND_MS
+    now[0] += 0.5
+    assert clock.look() == start + MAX_BEHIND_MS + 500
 
 
 def test_a_fast_clock_is_ahead_of_a_real_one() -> None:

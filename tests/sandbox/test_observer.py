@@ -158,7 +158,8 @@ def test_an_exchange_that_has_gone_is_an_error_of_the_system(quiet: Sandbox) -> 
 def test_tls_of_a_sandbox_is_checked(quiet: Sandbox) -> None:
     with Sandbox(tls=True, market=False, trading=False) as exchange:
         assert exchange.ca_file is not None
-        assert Path(exchange.ca_file).exists()
+        written = Path(exchange.ca_file)
+        assert written.exists()
         with make_client(exchange, ssl_context=exchange.ssl_context) as client:
             client.subscribe("copyTradeOrder", lambda _: None)
             client.wait_until_ready()
@@ -166,4 +167,5 @@ def test_tls_of_a_sandbox_is_checked(quiet: Sandbox) -> None:
             stranger.subscribe("tickers.BTCUSDT", lambda _: None)
             with pytest.raises(TimeoutError):
                 stranger.wait_until_ready(0.3)
-    assert not Path(exchange.ca_file).exists()
+    assert not written.exists()
+    assert exchange.ca_file is None

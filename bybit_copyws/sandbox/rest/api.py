@@ -55,21 +55,22 @@ class RestApi:
         """Return whether there is an endpoint of that path, whatever its method."""
         return path in _PATHS
 
-    def handle(self, request: Request, now_ms: int) -> Reply:
+    def handle(self, request: Request, now_ms: int, real_ms: int | None = None) -> Reply:
         """Answer one request.
 
         Args:
             request: Any request: an unknown path is answered too.
             now_ms: The time of the exchange.
+            real_ms: The real time, if it is another: clients may sign by either.
         """
         forced = self.rules.take_forced(request)
         if forced is None:
-            return self._answer(request, now_ms)
+            return self._answer(request, now_ms, real_ms)
         if forced.executed:
-            self._answer(request, now_ms)
+            self._answer(request, now_ms, real_ms)
         return forced.reply(now_ms)
 
-    def _answer(self, request: Request, now_ms: int) -> Reply:
+    def _answer(self, request: Request, now_ms: int, real_ms: int | None) -> Reply:
         if not self._gate.admits(request.address, now_ms):
             return text_reply(403, "access too frequent")
         endpoint = ENDPOINTS.get((request.method, request.path))
@@ -79,7 +80,7 @@ class RestApi:
         headers: dict[str, str] = {}
         try:
             if endpoint.auth:
-                self._admit(endpoint, request, now_ms, headers)
+                self._admit(endpoint, request, now_ms, real_ms, headers)
             call = Call(self._market, self._account, Params.of(request), now_ms)
             result = endpoint.function(call)
         except Refused as refusal:
@@ -87,14 +88,19 @@ class RestApi:
         return json_reply(0, endpoint.ok, result, now_ms, headers=headers)
 
     def _admit(
-        self, endpoint: Endpoint, request: Request, now_ms: int, headers: dict[str, str]
+        self,
+        endpoint: Endpoint,
+        request: Request,
+        now_ms: int,
+        real_ms: int | None,
+        headers: dict[str, str],
     ) -> None:
         """Check signature and limit of a request; add the headers of the limit.
 
         Raises:
             Refused: 10001 to 10004, see :func:`check_signature`; 10006, too many visits.
         """
-        check_signature(request, self._credentials, now_ms)
+        check_signature(request, self._credentials, now_ms, real_ms)
         key = self._credentials.api_key
         allowance = self._key_limits.admit(key, endpoint.group, now_ms)
         if allowance is None:

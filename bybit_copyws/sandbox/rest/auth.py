@@ -19,8 +19,16 @@ _AHEAD_MS = 1000
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
 
-def check_signature(request: Request, credentials: Credentials, now_ms: int) -> None:
+def check_signature(
+    request: Request, credentials: Credentials, now_ms: int, real_ms: int | None = None
+) -> None:
     """Check headers, time, key and signature of a request, in this order.
+
+    Args:
+        request: what came.
+        credentials: of the account.
+        now_ms: the time of the exchange.
+        real_ms: the real time, if it is another: clients sign by either.
 
     Raises:
         Refused: 10001, a header is missing or malformed; 10002, the timestamp lies outside the
@@ -37,7 +45,7 @@ def check_signature(request: Request, credentials: Credentials, now_ms: int) -> 
     if request.header("X-BAPI-SIGN-TYPE") not in ("", "2"):
         raise Refused(10001, "params error: X-BAPI-SIGN-TYPE invalid")
     recv_window = request.header("X-BAPI-RECV-WINDOW")
-    _check_time(timestamp, recv_window, now_ms)
+    _check_time(timestamp, recv_window, (now_ms, now_ms if real_ms is None else real_ms))
     if not _equal(api_key, credentials.api_key):
         raise Refused(10003, "API key is invalid.")
     try:
@@ -50,17 +58,17 @@ def check_signature(request: Request, credentials: Credentials, now_ms: int) -> 
         raise Refused(10004, f"error sign! origin_string[{text}]")
 
 
-def _check_time(timestamp: str, recv_window: str, now_ms: int) -> None:
+def _check_time(timestamp: str, recv_window: str, clocks: tuple[int, int]) -> None:
     asked_ms = _header_number("X-BAPI-TIMESTAMP", timestamp)
     window = _header_number("X-BAPI-RECV-WINDOW", recv_window or str(_DEFAULT_RECV_WINDOW))
-    if now_ms - window <= asked_ms < now_ms + _AHEAD_MS:
+    if any(now_ms - window <= asked_ms < now_ms + _AHEAD_MS for now_ms in clocks):
         return
     # The same code on both profiles. Old lists of codes have 10021 too, without a profile;
     # whoever was refused for this, from v2 to v5, has reported 10002 and this text.
     raise Refused(
         10002,
         "invalid request, please check your server timestamp or recv_window param. "
-        f"req_timestamp[{timestamp}],server_timestamp[{now_ms}],recv_window[{window}]",
+        f"req_timestamp[{timestamp}],server_timestamp[{clocks[0]}],recv_window[{window}]",
     )
 
 
