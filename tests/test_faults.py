@@ -192,7 +192,7 @@ def test_a_refused_handshake_is_named_and_tried_again(quiet: Sandbox, status: in
 QUICK = Backoff(base=0.01, cap=0.01, refused=0.0)
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize("status", [401, 404])
 def test_a_refusal_that_never_passes_ends_in_its_error(quiet: Sandbox, status: int) -> None:
     quiet.refuse_handshakes(status, times=None)
     client = make_client(quiet, backoff=QUICK)
@@ -203,6 +203,16 @@ def test_a_refusal_that_never_passes_ends_in_its_error(quiet: Sandbox, status: i
     with pytest.raises(ConnectFailed):
         subscription.wait()
     assert quiet.accepted == 0
+
+
+@pytest.mark.parametrize(("status", "retry_after"), [(403, None), (404, 0)])
+def test_what_may_pass_is_waited_out_from_the_beginning(
+    quiet: Sandbox, status: int, retry_after: int | None
+) -> None:
+    quiet.refuse_handshakes(status, times=QUICK.give_up_after + 3, retry_after=retry_after)
+    with make_client(quiet, backoff=QUICK) as client:
+        client.subscribe(TRADES, ignore)
+        client.wait_until_ready()
 
 
 def test_a_refusal_after_good_times_is_waited_out(quiet: Sandbox) -> None:

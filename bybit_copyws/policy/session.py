@@ -178,7 +178,8 @@ class Session:
             self.registry.close()
             self._move(Signal.END, now, str(error))
             return
-        lasting = isinstance(error, ConnectFailed) and error.lasting
+        # Who says when to come back does not refuse for ever.
+        lasting = isinstance(error, ConnectFailed) and error.lasting and error.retry_after is None
         self._refusals = self._refusals + 1 if lasting else 0
         if isinstance(error, ConnectFailed) and self._is_hopeless():
             self.error = error
@@ -188,10 +189,9 @@ class Session:
             return
         delay = backoff.delay(self._failures, headroom, self._rng)
         if isinstance(error, ConnectFailed):
-            if error.retry_after is not None:
-                delay = max(delay, min(error.retry_after, MAX_RETRY_AFTER))
-            elif lasting or error.status in _SLOW_DOWN:
+            if lasting or error.status in _SLOW_DOWN:
                 delay = max(delay, backoff.refused)
+            delay = max(delay, min(error.retry_after or 0.0, MAX_RETRY_AFTER))
         self.retry_at = now.mono + delay
         self.registry.reset()
         self._move(Signal.LOST, now, f"{error}; next attempt in {delay:.1f} s")

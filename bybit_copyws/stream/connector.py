@@ -25,12 +25,15 @@ from bybit_copyws.stream.tunnel import open_tunnel
 
 _IN_PROGRESS = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN)
 _HANDSHAKE_SIZE = 16_384
+_MAX_HANDSHAKE = 2**20
 
 
 def _default_context() -> ssl.SSLContext:
     """Return Python's defaults, but no key log: SSLKEYLOGFILE would give the session away."""
     context = ssl.create_default_context()
     context.keylog_filename = None  # type: ignore[assignment] # typeshed knows the getter only
+    # TLS 1.2 only: it can make a send wait for the other side.
+    context.options |= getattr(ssl, "OP_NO_RENEGOTIATION", 0)
     return context
 
 
@@ -125,14 +128,11 @@ class Connector:
     def _tunnel(self, sock: socket.socket, proxy: Proxy) -> None:
         host, port = self._endpoint.host, self._endpoint.port
         if not proxy.resolves:
-            wanted = [
-                address[4][0]
-                for address in self._resolve(host, port)
-                if proxy.scheme != "socks4" or address[0] is socket.AF_INET
-            ]
-            if not wanted:
+            # Only one can be asked for; a proxy is more likely to reach one of version 4.
+            found = sorted(self._resolve(host, port), key=lambda each: each[0] != socket.AF_INET)
+            if not found or (proxy.scheme == "socks4" and found[0][0] != socket.AF_INET):
                 raise self._attempt.failed(f"{host} has no address that {proxy.scheme} can carry")
-            host = wanted[0]
+            host = found[0][4][0]
         open_tunnel(sock, proxy, host, port, self._attempt)
 
     def _secure(self, sock: socket.socket) -> Tls:
@@ -152,7 +152,7 @@ class Connector:
 
     @staticmethod
     def _shake_hands(tls: Tls, sock: PatientSocket) -> None:
-        done = False
+        done, received = False, 0
         while not done:
             try:
                 done = tls.shake_hands()
@@ -162,4 +162,8 @@ class Connector:
                 raise
             sock.sendall(tls.take_outgoing())
             if not done:
-                tls.feed(sock.recv(_HANDSHAKE_SIZE))
+                data = sock.recv(_HANDSHAKE_SIZE)
+                received += len(data)
+                if received > _MAX_HANDSHAKE:
+                    raise OSError("it has no end")
+                tls.feed(data)

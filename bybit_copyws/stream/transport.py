@@ -273,7 +273,9 @@ class Transport:
             return
         # Framed and masked by websocket-client, but not sent through it: with its process-wide
         # trace on (somebody else may do that), it would print our login.
-        link.send(websocket.ABNF.create_frame(payload, opcode).format())
+        frame = websocket.ABNF.create_frame(payload, opcode).format()
+        # Nothing may follow a close frame (RFC 6455 section 5.5.1).
+        link.send(frame, last=opcode == websocket.ABNF.OPCODE_CLOSE)
 
     def _end_with(self, error: StreamError) -> None:
         if self._error is None:
