@@ -92,6 +92,8 @@ class Dispatcher:
                 self._odd(item, received_ns)
             else:
                 self._deliver(envelope, routes, received_ns, item)
+            # Given back before the next is decoded, which then finds the memory still in the cache.
+            del envelope
 
     def _deliver(
         self, envelope: Envelope, routes: tuple[Route, ...], received_ns: int, raw: bytes
