@@ -347,6 +347,18 @@ def test_an_announcement_within_the_limit_reserves_nothing():
     assert peak_of(lambda: reader.feed(frame(TEXT, b"a", size=16 * 2**20))) < 10_000
 
 
+@pytest.mark.parametrize("size", [1, 2**18 - 1, 2**18, 2**18 + 1, 2**20])
+@pytest.mark.parametrize("step", [1000, 65_536, 2**19])
+def test_a_large_message_is_whole_however_it_comes(size, step):
+    payload = bytes(97 + i % 26 for i in range(1000)) * (1 + size // 1000)
+    payload = payload[:size]
+    stream = frame(TEXT, payload) + frame(TEXT, b"next")
+    reader, items = FrameReader(), []
+    for at in range(0, len(stream), step):
+        items += reader.feed(stream[at : at + step])
+    assert items == [payload, b"next"]
+
+
 def test_a_large_message_costs_little_more_than_itself():
     size = 4 * 2**20
     header, piece = frame(TEXT, size=size), b"a" * 4096
