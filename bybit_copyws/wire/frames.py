@@ -277,10 +277,7 @@ class FrameReader:
         if not complete:
             self._keep(chunk)
         else:
-            payload = chunk
-            if self._blocks or self._block.tell():
-                self._keep(chunk)
-                payload = b"".join((*self._blocks, self._block.getvalue()))
+            payload = self._whole(chunk)
             items.append(payload if text else Binary(payload))
             self._reset_message()
         return pos + len(chunk)
@@ -291,6 +288,20 @@ class FrameReader:
         if self._block.tell() >= _BLOCK:
             self._blocks.append(self._block.getvalue())
             self._block = BytesIO()
+
+    def _whole(self, last: bytes) -> bytes:
+        """Put the message together; its parts go while it grows, so that it is not there twice."""
+        if not self._blocks and not self._block.tell():
+            return last
+        self._block.write(last)
+        if not self._blocks:
+            return self._block.getvalue()
+        parts = [self._block.getvalue(), *reversed(self._blocks)]
+        self._reset_message()
+        whole = BytesIO()
+        while parts:
+            whole.write(parts.pop())
+        return whole.getvalue()
 
     def _check_text(self, chunk: bytes, complete: bool) -> None:
         """Refuse bytes that no UTF-8 text can hold, as early as they show (section 8.1).
