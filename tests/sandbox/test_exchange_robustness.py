@@ -189,6 +189,12 @@ def test_a_drop_within_a_step_comes_at_its_time() -> None:
     assert run([3.0])[1] <= 1010
 
 
+def test_what_a_scenario_does_at_0_s_is_done_when_play_returns() -> None:
+    with Sandbox(speed=0, market=False) as exchange:
+        exchange.play(Scenario([Step("refuse_handshakes", at=0, status=502, times=1)]))
+        assert not exchange.playing
+
+
 def test_a_step_of_nothing_does_what_is_due() -> None:
     with Sandbox(speed=0, market=False) as exchange, RawClient(exchange):
         exchange.play(Scenario([Step("drop", at=0)]))
