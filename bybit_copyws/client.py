@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from bybit_copyws.errors import ConfigurationError, StreamClosed, StreamError, SubscriptionError
@@ -15,13 +15,15 @@ from bybit_copyws.messages import MessageCallback
 from bybit_copyws.options import (
     check_seconds,
     check_size,
+    check_times,
     credentials_or_error,
     from_environment,
     names_of,
+    silence_or_error,
 )
 from bybit_copyws.policy.backoff import Backoff
 from bybit_copyws.policy.budget import PROCESS_BUDGET, ConnectionBudget
-from bybit_copyws.policy.registry import Handler
+from bybit_copyws.policy.channel import Handler
 from bybit_copyws.policy.session import SessionSettings
 from bybit_copyws.stream.notifier import Listener, Notifier
 from bybit_copyws.stream.proxy import proxy_or_error
@@ -63,6 +65,12 @@ class CopyTradingClient:
         frame_timeout: seconds within which a message that has begun must have come as a whole.
         send_timeout: seconds that the exchange may refuse to take what we send.
         auth_expires: seconds for which the signature of a login is valid.
+        data_timeout: seconds without a message of any topic after which the link is taken for
+            dead; ``None`` for never, because topics may have nothing to say.
+        stale_after: patterns of topics, such as ``"tickers.*"``, to the longest silence in seconds
+            (``None``: for ever). A confirmed topic that is silent for longer is reported as
+            ``TopicStale`` and subscribed anew, then on a new connection. They come before the
+            default, which is 10 s for level-1 order books: those are repeated every 3 s.
         max_message_size: bytes; a longer message ends the link.
         backoff: waits between attempts.
         connection_budget: how many connections may be opened; ``None`` for the one that all
@@ -92,6 +100,8 @@ class CopyTradingClient:
         frame_timeout: float = 10.0,
         send_timeout: float = 10.0,
         auth_expires: float = 10.0,
+        data_timeout: float | None = None,
+        stale_after: Mapping[str, float | None] | None = None,
         max_message_size: int = 16 * _MIB,
         backoff: Backoff | None = None,
         connection_budget: ConnectionBudget | None = None,
@@ -107,15 +117,19 @@ class CopyTradingClient:
         if isinstance(proxy_choice, ConfigurationError):
             raise proxy_choice
         self._credentials = credentials
-        times = {
-            "ping_interval": ping_interval,
-            "pong_timeout": pong_timeout,
-            "reply_timeout": reply_timeout,
-            "frame_timeout": frame_timeout,
-            "send_timeout": send_timeout,
-            "auth_expires": auth_expires,
-        }
-        check_seconds({**times, "open_timeout": open_timeout})
+        session = SessionSettings(
+            ping_interval=ping_interval,
+            pong_timeout=pong_timeout,
+            reply_timeout=reply_timeout,
+            frame_timeout=frame_timeout,
+            send_timeout=send_timeout,
+            auth_expires=auth_expires,
+            data_timeout=data_timeout,
+            stale_after=silence_or_error(stale_after),
+            backoff=backoff or Backoff(),
+        )
+        check_times(session)
+        check_seconds("open_timeout", open_timeout)
         check_size("max_message_size", max_message_size)
         self._profile = find_profile(profile)
         self._environment = find_environment(self._profile, environment)
@@ -130,7 +144,7 @@ class CopyTradingClient:
         self._interrupt: BaseException | None = None
         self._closers: set[int] = set()
         settings = StreamSettings(
-            session=SessionSettings(**times, backoff=backoff or Backoff()),
+            session=session,
             open_timeout=open_timeout,
             max_message_size=max_message_size,
             context=ssl_context,

@@ -21,6 +21,7 @@ class LinkStatus(NamedTuple):
         blocked_since: monotonic time since which something to send cannot leave, or ``None``.
         received: bytes that the reader has taken so far.
         capacity: bytes that may lie unread at most.
+        last_message: monotonic time of the last message of a topic on any link, or ``None``.
     """
 
     idle: bool = True
@@ -28,6 +29,7 @@ class LinkStatus(NamedTuple):
     blocked_since: float | None = None
     received: int = 0
     capacity: int = 0
+    last_message: float | None = None
 
 
 class Pings:
@@ -62,6 +64,11 @@ class Pings:
         if self._unanswered_since is None:
             self._unanswered_since = now
         return True
+
+    def check(self, now: float) -> None:
+        """Have a ping sent at once, and its answer waited for from now on."""
+        self._next = now
+        self._unanswered_since = None
 
     def answered(self) -> None:
         """Take a pong for all pings sent so far."""

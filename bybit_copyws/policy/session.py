@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,15 +29,19 @@ from bybit_copyws.events import (
     StateChanged,
     SubscriptionConfirmed,
     SubscriptionRejected,
+    TopicStale,
     UnsubscribeConfirmed,
     UnsubscribeRejected,
 )
 from bybit_copyws.policy.backoff import Backoff
+from bybit_copyws.policy.channel import Channel
+from bybit_copyws.policy.gaps import Gaps
 from bybit_copyws.policy.instant import Instant
 from bybit_copyws.policy.liveness import GRACE, LinkStatus, Pings, Suspicion
 from bybit_copyws.policy.machine import Signal, next_state
 from bybit_copyws.policy.registry import Plan, Registry
 from bybit_copyws.policy.requests import PendingRequests, Request
+from bybit_copyws.policy.staleness import DEFAULT_LIMITS, Cure, Stale, find_stale
 from bybit_copyws.wire.operations import (
     AUTH,
     PING_TEXT,
@@ -62,6 +66,9 @@ from bybit_copyws.wire.topics import Scope
 MAX_RETRY_AFTER = 3600.0
 """Seconds for which a server's ``Retry-After`` is obeyed at most; a ban lasts half an hour."""
 
+LEAP = 5.0
+"""Seconds between two looks, or by which the clocks part, that tell of a suspended process."""
+
 _LIVE = (State.AUTHENTICATING, State.ACTIVE)
 _SLOW_DOWN = (403, 429)  # banned or too fast: to try again soon makes it worse
 
@@ -76,6 +83,8 @@ class SessionSettings:
     frame_timeout: float = 10.0
     send_timeout: float = 10.0
     auth_expires: float = 10.0
+    data_timeout: float | None = None
+    stale_after: Mapping[str, float | None] = field(default_factory=lambda: DEFAULT_LIMITS)
     backoff: Backoff = field(default_factory=Backoff)
 
 
@@ -92,6 +101,7 @@ class Session:
     Attributes:
         state: where the connection is.
         registry: its topics.
+        gaps: what they may have missed.
         ending: why the link must be ended now, or ``None``.
         error: the terminal error, or ``None``.
         retry_at: monotonic time of the next attempt, in ``BACKOFF``.
@@ -108,7 +118,8 @@ class Session:
         rng: random.Random,
     ) -> None:
         self.state = State.IDLE
-        self.registry = Registry(profile.max_args_chars)
+        self.registry = Registry(profile.max_args_chars, settings.stale_after)
+        self.gaps = Gaps(self._emit)
         self.ending: StreamError | None = None
         self.error: AuthenticationError | ConnectFailed | None = None
         self.retry_at = 0.0
@@ -130,11 +141,13 @@ class Session:
         self._requests_sent = 0
         self._failures = 0  # links lost in a row without one that was good
         self._refusals = 0  # attempts in a row after which another would hardly fare better
+        self._opened_at = 0.0
+        self._heard_at = 0.0  # the last reply, or the opening
         self._active_since: float | None = None
         self._login_retried = False
         self._login_missed: set[str] = set()  # topics refused for want of a login, not yet accepted
         self._expires_ms = 0
-        self._looked = -math.inf
+        self._looked: Instant | None = None
         self._budget_told = False
 
     # The life of a link
@@ -153,6 +166,8 @@ class Session:
         if self.state is State.CLOSING:
             return
         self.reconnects += 1
+        self._opened_at = self._heard_at = now.mono
+        self._looked = None
         self._pings.start(now.mono)
         if self._scope is Scope.PUBLIC or self._credentials is None:
             self._ready(now, "link open")
@@ -160,13 +175,16 @@ class Session:
             self._move(Signal.LOGIN, now, "link open")
             self._log_in(self._credentials, now)
 
-    def ended(self, now: Instant, error: StreamError, headroom: float) -> None:
+    def ended(
+        self, now: Instant, error: StreamError, headroom: float, last_message: float | None
+    ) -> None:
         """Note that the link is gone (or could not be opened).
 
         Args:
             now: the time.
             error: why.
             headroom: the free part of the host's connection budget, 0 to 1.
+            last_message: monotonic time of the last message of a topic on any link, or ``None``.
         """
         backoff = self._settings.backoff
         since = self._active_since
@@ -178,6 +196,8 @@ class Session:
             self.registry.close()
             self._move(Signal.END, now, str(error))
             return
+        heard_at = max(self._heard_at, last_message or 0.0)
+        self.gaps.open(self.registry.promised(self._opened_at), str(error), heard_at, now)
         # Who says when to come back does not refuse for ever.
         lasting = isinstance(error, ConnectFailed) and error.lasting and error.retry_after is None
         self._refusals = self._refusals + 1 if lasting else 0
@@ -236,6 +256,7 @@ class Session:
 
     def received(self, reply: Ack | Pong, now: Instant) -> None:
         """Take a reply of the exchange; one that comes after the end began changes nothing."""
+        self._heard_at = now.mono
         if isinstance(reply, Pong):
             self._pings.answered()
             self.last_pong = now.wall
@@ -253,6 +274,13 @@ class Session:
         else:
             self._refused(request, reply.ret_msg, now)
         self.replan(now)
+
+    def missed(self, channel: Channel | None, reason: str, now: Instant) -> None:
+        """Note that something was lost just now: of one topic, or (``None``) of any."""
+        promised = self.registry.promised(self._opened_at)
+        heard_at = max((each.alive_at or 0.0 for each in promised), default=0.0)
+        since = max(self._heard_at, heard_at)
+        self.gaps.passing(promised if channel is None else [channel], reason, since, now)
 
     def replan(self, now: Instant) -> None:
         """Ask for what is wanted and not yet asked for; to be called after each change."""
@@ -289,7 +317,10 @@ class Session:
         """Ping if it is time, and judge whether the link still lives."""
         if self.state not in _LIVE:
             return
-        self._looked = now.mono
+        if self._looked is not None and _leapt(self._looked, now):
+            self._pings.check(now.mono)  # a suspend: what was overdue before it says nothing
+        self._looked = now
+        self._cure(now, link)
         timeout = self._settings.send_timeout
         if link.blocked_since is not None and now.mono >= link.blocked_since + timeout:
             self.end(ConnectionLost(f"the exchange takes nothing: a send hung for {timeout:g} s"))
@@ -318,7 +349,26 @@ class Session:
         if link.blocked_since is not None:
             waits.append(link.blocked_since + self._settings.send_timeout)
         soonest = min(wait for wait in waits if wait is not None)  # a live link has a next ping
-        return max(soonest, self._looked + GRACE)
+        looked = -math.inf if self._looked is None else self._looked.mono
+        return max(soonest, looked + GRACE)
+
+    def _cure(self, now: Instant, link: LinkStatus) -> None:
+        """Do something about topics that have become stale."""
+        if not link.idle or self.state is not State.ACTIVE:
+            return
+        for stale in find_stale(self.registry.active(), now.mono):
+            self._report_stale(stale, now)
+            if stale.cure is Cure.RESUBSCRIBE:
+                self.registry.refresh(stale.channel.topic.wire)
+            else:
+                self.end(ConnectionLost(_stale_text(stale)))
+        self.replan(now)
+
+    def _report_stale(self, stale: Stale, now: Instant) -> None:
+        for name in stale.channel.names:
+            self._emit(TopicStale, now, topic=name, age=stale.age, cure=stale.cure.value)
+        stale.channel.proof_needed = True
+        self.gaps.open([stale.channel], _stale_text(stale), now.mono - stale.age, now)
 
     # What goes out
 
@@ -409,6 +459,8 @@ class Session:
 
     def _confirm(self, topics: Sequence[str], now: Instant) -> None:
         names = self.registry.confirmed(topics)
+        channels = self.registry.channels
+        self.gaps.promise([channels[topic] for topic in topics if topic in channels], now)
         if names:
             self._emit(SubscriptionConfirmed, now, topics=tuple(names))
 
@@ -447,7 +499,15 @@ class Session:
             return ConnectionLost(
                 f"a message that had begun did not end within {settings.frame_timeout:g} s"
             )
-        return None
+        return self._silent(now, link)
+
+    def _silent(self, now: float, link: LinkStatus) -> StreamError | None:
+        timeout = self._settings.data_timeout
+        if timeout is None or self._active_since is None or not self.registry.active():
+            return None
+        if now < max(self._active_since, link.last_message or 0.0) + timeout:
+            return None
+        return ConnectionLost(f"no message of any topic within {timeout:g} s")
 
     def _forget_link(self) -> None:
         oldest = self._pending.oldest()
@@ -466,3 +526,18 @@ class Session:
 
     def _emit(self, kind: type[Event], now: Instant, **facts: Any) -> None:
         self._events.append(kind(time=now.wall, connection=self._scope.value, **facts))
+
+
+def _leapt(before: Instant, now: Instant) -> bool:
+    """Return whether the process was suspended between two looks, as far as the clocks tell.
+
+    A stopped process sees the monotonic clock leap, a suspended machine (on Linux) the wall clock
+    alone. A wall clock that was set looks the same, and costs one ping.
+    """
+    mono, wall = now.mono - before.mono, now.wall - before.wall
+    return mono > LEAP or abs(wall - mono) > LEAP
+
+
+def _stale_text(stale: Stale) -> str:
+    name = stale.channel.topic.name
+    return f"{name} was silent for {stale.age:.1f} s; {stale.cure.value}"

@@ -33,11 +33,11 @@ from bybit_copyws.events import (
     State,
 )
 from bybit_copyws.health import ConnectionHealth, TopicHealth
-from bybit_copyws.messages import Message, MessageCallback
+from bybit_copyws.messages import Gap, Message, MessageCallback
 from bybit_copyws.policy.budget import ConnectionBudget
+from bybit_copyws.policy.channel import Channel, Handler
 from bybit_copyws.policy.instant import Instant
 from bybit_copyws.policy.liveness import LinkStatus
-from bybit_copyws.policy.registry import Handler
 from bybit_copyws.policy.session import Session, SessionSettings
 from bybit_copyws.stream.clock import Clock
 from bybit_copyws.stream.dispatcher import Dispatcher, callback_name
@@ -317,7 +317,8 @@ class Stream:
     def _ended(self, error: StreamError) -> None:
         def change(now: Instant) -> None:
             headroom = self._settings.budget.headroom(self._endpoint.name, now.mono)
-            self._session.ended(now, self._session.ending or error, headroom)
+            ending = self._session.ending or error
+            self._session.ended(now, ending, headroom, self._dispatcher.last_message)
 
         self._apply(change)
 
@@ -349,6 +350,14 @@ class Stream:
         if self._bad_messages >= MAX_BAD_MESSAGES:
             error = ConnectionLost(f"{MAX_BAD_MESSAGES} unreadable messages on one link")
             self._apply(lambda _: self._session.end(error))
+
+    def owed_gap(self, channel: Channel) -> Gap | None:
+        """Return the gap that the next message of a topic must carry; it is carried then."""
+        return self._apply(lambda now: self._session.gaps.take(channel, now))
+
+    def missed(self, channel: Channel | None, reason: str) -> None:
+        """Open and close a gap for one topic, or for all that the exchange sends."""
+        self._apply(lambda now: self._session.missed(channel, reason, now))
 
     def callback_failed(self, handler: Handler, error: BaseException, message: Message) -> None:
         """Report what a callback raised."""
@@ -389,7 +398,7 @@ class Stream:
             transport.end()
             return _LOOK
         self._report_slow_callback()
-        status = transport.status()
+        status = transport.status()._replace(last_message=self._dispatcher.last_message)
         deadline = self._apply(lambda now: self._tick(now, status))
         look = _BLOCKED_LOOK if status.blocked_since or state is State.CLOSING else _LOOK
         if deadline is None:
