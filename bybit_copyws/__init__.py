@@ -25,6 +25,7 @@ from bybit_copyws.health import Health
 from bybit_copyws.messages import Message, MessageCallback
 from bybit_copyws.policy.backoff import Backoff
 from bybit_copyws.policy.budget import ConnectionBudget
+from bybit_copyws.stream.shared_budget import SharedConnectionBudget
 from bybit_copyws.subscription import Subscription
 from bybit_copyws.version import __version__
 from bybit_copyws.wire.profiles import Environment, Profile
@@ -45,6 +46,7 @@ __all__ = [
     "MessageCallback",
     "Profile",
     "ProtocolError",
+    "SharedConnectionBudget",
     "State",
     "StreamClosed",
     "StreamError",
