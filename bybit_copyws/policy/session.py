@@ -232,6 +232,7 @@ class Session:
 
     def rest(self, now: Instant) -> None:
         """Stay without a link for as long as no topic needs one."""
+        self._budget_told = False
         self._move(Signal.REST, now, "no topic needs it")
 
     def close(self, now: Instant) -> None:

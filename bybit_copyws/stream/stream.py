@@ -10,6 +10,7 @@ Neither is held while user code runs or a socket is read; events are queued unde
 
 from __future__ import annotations
 
+import itertools
 import random
 import ssl
 import threading
@@ -68,6 +69,7 @@ _CLOSE_WAIT = 0.5  # seconds for the server to answer our close frame
 _LOOK = 0.5  # seconds between two looks of the heartbeat while a link is open
 _BLOCKED_LOOK = 0.02  # the same while something cannot be sent
 _IDLE_LOOK = 60.0
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class Stream:
         interrupted: Callable[[BaseException], None],
     ) -> None:
         self.scope = scope
+        self._name = f"{scope.value}-{next(_numbers)}"  # its place in the budget's queue
         self._endpoint = Endpoint.parse(url)
         self._proxy = find_proxy(settings.proxy, self._endpoint)
         if credentials is not None:
@@ -264,9 +267,15 @@ class Stream:
 
     def next_attempt(self) -> float | None:
         """Return seconds until the next attempt (0: now), or ``None`` if there is none."""
-        return self._apply(self._next_attempt)
+        due = self._apply(self._due)
+        if due is None or due > 0:
+            return due
+        # Without a lock: a budget that several processes share may have to wait for its file.
+        wait = self._settings.budget.take(self._endpoint.name, self._clock.now().mono, self._name)
+        return self._apply(lambda now: self._begin(now, wait))
 
-    def _next_attempt(self, now: Instant) -> float | None:
+    def _due(self, now: Instant) -> float | None:
+        """Return seconds until the connection wants to be opened, or ``None`` for the end."""
         session = self._session
         session.closed(now)
         if session.state is State.CLOSED:
@@ -277,11 +286,17 @@ class Stream:
             return _IDLE_LOOK
         if session.state is State.BACKOFF and now.mono < session.retry_at:
             return session.retry_at - now.mono
-        wait = self._settings.budget.take(self._endpoint.name, now.mono)
+        return 0.0
+
+    def _begin(self, now: Instant, wait: float) -> float | None:
+        """Begin an attempt if the budget allows it, and nobody has changed the plan meanwhile."""
+        due = self._due(now)
+        if due is None or due > 0:
+            return due
         if wait > 0:
-            session.budget_spent(now, self._endpoint.name, wait)
+            self._session.budget_spent(now, self._endpoint.name, wait)
             return wait
-        session.connecting(now)
+        self._session.connecting(now)
         return 0.0
 
     def run_link(self) -> None:
@@ -315,8 +330,10 @@ class Stream:
         self._wake_heartbeat()
 
     def _ended(self, error: StreamError) -> None:
+        budget = self._settings.budget  # asked without a lock, see next_attempt()
+        headroom = budget.headroom(self._endpoint.name, self._clock.now().mono)
+
         def change(now: Instant) -> None:
-            headroom = self._settings.budget.headroom(self._endpoint.name, now.mono)
             ending = self._session.ending or error
             self._session.ended(now, ending, headroom, self._dispatcher.last_message)
 

@@ -77,7 +77,7 @@ class Client:
     def lose(self, now: Instant) -> None:
         """As ``Stream._ended``."""
         if self.session.state is State.ACTIVE:
-            self.session.ended(now, GONE, self.world.budget.headroom(HOST, now.mono))
+            self.session.ended(now, GONE, self.world.budget.headroom(HOST, now.mono), None)
             self._note(now)
             self.lost_at = now.mono
             self.world.at(self.session.retry_at, self.attempt)
