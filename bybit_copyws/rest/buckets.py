@@ -57,15 +57,18 @@ class Bucket:
         Args:
             now: when.
             limit: how many calls the exchange said that it allows.
-            left: how many more it said would pass. Others may use the same key: what they have
-                used counts as used now.
+            left: how many more it said would pass. Others may use the same key: when they used
+                what is missing is not known, so it comes back evenly.
         """
         self._in_flight -= 1
         self._used.append(now)
         if limit is not None and limit > 0:
             self.limit = limit
-        if left is not None:
-            self._used.extend([now] * (self.free(now) - max(left, 0)))
+        missing = 0 if left is None else self.free(now) - max(left, 0)
+        if missing > 0:
+            pace = self.seconds / (missing + 1)
+            others = [now - pace * (place + 1) for place in range(missing)]
+            self._used = deque(sorted([*self._used, *others]))
 
     def hold(self, until: float) -> None:
         """Give out no token before a time."""

@@ -16,7 +16,6 @@ from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.poolmanager import PoolManager
 
 from bybit_copyws.rest.route import check_route
 from bybit_copyws.stream.attempt import Attempt, PatientSocket
@@ -79,7 +78,7 @@ class Dialler:
         read_timeout: float,
     ) -> None:
         self.read_timeout = read_timeout
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._context = context
         self._proxy = proxy
         self._connect_timeout = connect_timeout
@@ -105,11 +104,11 @@ class Dialler:
         """
         flight = self.flight
         flight.allow(self._connect_timeout, "connect_timeout")
-        proxy = find_proxy(self._proxy, self._endpoint)
+        proxy = find_proxy(self._proxy, self.endpoint)
         if flight.signed:
-            check_route(self._endpoint, self._context, proxy)
+            check_route(self.endpoint, self._context, proxy)
         connector = Connector(
-            self._endpoint, flight.deadline, flight.stop_event, self._context, proxy
+            self.endpoint, flight.deadline, flight.stop_event, self._context, proxy
         )
         return Line(*connector.open(), self)
 
@@ -193,13 +192,14 @@ class _Incoming(io.RawIOBase):
             self._line.close()
 
 
-def make_pools(dialler: Dialler, lines: int) -> PoolManager:
+def make_pool(dialler: Dialler, lines: int) -> HTTPConnectionPool:
     """Return what keeps connections made by a dialler.
 
     Args:
         dialler: opens them.
         lines: how many are kept open.
     """
+    endpoint = dialler.endpoint
 
     class Plain(HTTPConnection):
         def connect(self) -> None:
@@ -216,6 +216,5 @@ def make_pools(dialler: Dialler, lines: int) -> PoolManager:
     class SecurePool(HTTPSConnectionPool):
         ConnectionCls = Secure
 
-    pools = PoolManager(num_pools=1, maxsize=lines)
-    pools.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
-    return pools
+    kind = SecurePool if endpoint.secure else PlainPool
+    return kind(endpoint.host, endpoint.port, maxsize=lines)

@@ -143,8 +143,11 @@ def _refused(reply: Reply, envelope: Envelope, clean: Clean, retry_after: float 
 
 def _excerpt(reply: Reply, clean: Clean) -> str:
     """Quote the beginning of a reply; it is redacted before it is cut, or half a key would show."""
-    text = printable(clean(reply.body[:_EXCERPT].decode("utf-8", "replace")))
-    return f": {text[:120]!r}" if text else " and no text"
+    text = reply.body[:_EXCERPT].decode("utf-8", "replace")
+    if len(reply.body) > _EXCERPT:
+        text = text[: text.rfind(" ")]
+    shown = printable(clean(text))[:120]
+    return f": {shown!r}" if shown else " and no text"
 
 
 def _retry_after(reply: Reply, now: float) -> float | None:

@@ -18,7 +18,7 @@ from urllib3.response import HTTPResponse
 
 from bybit_copyws.errors import ConfigurationError, ConnectFailed
 from bybit_copyws.rest import meanings
-from bybit_copyws.rest.connection import Dialler, Flight, make_pools
+from bybit_copyws.rest.connection import Dialler, Flight, make_pool
 from bybit_copyws.rest.replies import KEPT_HEADERS, Reply
 from bybit_copyws.rest.retries import Failure, Kind
 from bybit_copyws.stream.endpoint import Endpoint
@@ -56,23 +56,27 @@ class _Adapter(HTTPAdapter):
     """Uses connections of a dialler, whatever requests says about TLS and proxies."""
 
     def __init__(self, dialler: Dialler) -> None:
-        self._dialler = dialler
         super().__init__(max_retries=0)
+        self._pool = make_pool(dialler, _LINES)
 
-    def init_poolmanager(self, *_: Any, **__: Any) -> None:
-        """Make the pools."""
-        self.poolmanager = make_pools(self._dialler, _LINES)
+    def get_connection_with_tls_context(self, *_: Any, **__: Any) -> Any:
+        """Return the pool for any request (requests 2.32 and newer)."""
+        return self._pool
 
-    def get_connection_with_tls_context(self, request: Any, *_: Any, **__: Any) -> Any:
-        """Return the pool for a request (requests 2.32 and newer)."""
-        return self.poolmanager.connection_from_url(request.url)
-
-    def get_connection(self, url: Any, proxies: Any = None) -> Any:  # noqa: ARG002
-        """Return the pool for a URL (requests before 2.32)."""
-        return self.poolmanager.connection_from_url(url)
+    def get_connection(self, *_: Any, **__: Any) -> Any:
+        """Return the pool for any request (requests before 2.32)."""
+        return self._pool
 
     def cert_verify(self, *_: Any, **__: Any) -> None:
         """Do nothing: the dialler's context decides."""
+
+    def close(self) -> None:
+        """Close the connections that no request uses, and each other one after its request.
+
+        What requests would do leaves them open as long as somebody keeps a traceback.
+        """
+        self._pool.close()
+        super().close()
 
 
 class _Session(requests.Session):
