@@ -6,6 +6,7 @@ Must not know what a call is for, nor how requests travel.
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
 import time
@@ -99,6 +100,7 @@ class Caller:
         self._stopped = stopped
         self._now = now
         self._pause = pause or stopped.wait
+        self._pid = os.getpid()
         self._rng = random.Random()  # noqa: S311 (jitter, not a secret)
         # Guards _clock and _limits; held only for pure calls, no other lock is taken inside.
         self._lock = threading.Lock()
@@ -122,11 +124,14 @@ class Caller:
         return self._run(_Trip(endpoint, params, self._deadline())).result
 
     def check(self, endpoint: Endpoint) -> None:
-        """Refuse what must be signed if there is no key.
+        """Refuse what must be signed if there is no key, and everything in a forked process.
 
         Raises:
             ConfigurationError: there is none.
+            RestError: the process that made the client is another: both would use its connections.
         """
+        if os.getpid() != self._pid:
+            raise RestError(endpoint.name, "the client was made before a fork; make a new one")
         if endpoint.budget is not None and self._credentials is None:
             raise ConfigurationError(f"{endpoint.name} needs api_key and api_secret")
 
@@ -136,6 +141,7 @@ class Caller:
         Raises:
             RestError: there was no answer.
         """
+        self.check(self._time_endpoint)
         self._measure(self._deadline())
 
     def server_ms(self) -> int | None:

@@ -259,6 +259,17 @@ def test_a_client_that_is_closed() -> None:
         make(caller, "instruments")
 
 
+def test_a_forked_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    carrier = ScriptedCarrier()
+    caller = make_caller(carrier)
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    with pytest.raises(RestError, match="fork"):
+        make(caller, "instruments")
+    with pytest.raises(RestError, match="fork"):
+        caller.measure_clock()
+    assert carrier.measured == 0
+
+
 def test_closing_ends_a_wait() -> None:
     carrier = ScriptedCarrier(LOST)
     caller = make_caller(carrier)

@@ -9,12 +9,13 @@ import pytest
 from exchange import PROFILES
 from rest_tools import ORDER, make_rest
 
-from bybit_copyws import ConfigurationError, CopyTradingClient
+from bybit_copyws import ConfigurationError, CopyTradingClient, ProtocolError
 from bybit_copyws.errors import ApiError, HttpStatusError, RestError
 from bybit_copyws.rest import RestClient
 from bybit_copyws.sandbox import ForcedReply, Limit, Sandbox
 
 BTC = "BTCUSDT"
+EMPTY_LIST = '{"retCode":0,"retMsg":"OK","result":{"list":[]}}'
 
 
 @pytest.fixture(scope="module")
@@ -275,6 +276,36 @@ def test_an_older_order_with_that_id_is_not_taken_for_it() -> None:
         with pytest.raises(ApiError) as caught:
             rest.create_order(**ORDER, order_link_id="mine")
         assert caught.value.ret_code == 110072
+
+
+def test_an_order_that_cannot_be_looked_up(rest: RestClient, quiet: Sandbox) -> None:
+    listing = rest._dialect.endpoint("orders").path
+    quiet.rest_rules.forced += [
+        forced(rest, status=502, executed=True),
+        ForcedReply(listing, ret_code=10001, ret_msg="not now", times=None),
+    ]
+    with pytest.raises(ApiError, match="look at the account") as caught:
+        rest.create_order(**ORDER, order_link_id="mine")
+    assert (caught.value.ret_code, caught.value.uncertain) == (110072, True)
+
+
+def test_an_order_that_is_not_found_was_not_made(rest: RestClient, quiet: Sandbox) -> None:
+    quiet.rest_rules.forced += [
+        forced(rest, status=502),
+        forced(rest, ret_code=110007, ret_msg="ab not enough for new order"),
+    ]
+    with pytest.raises(ApiError, match="balance") as caught:
+        rest.create_order(**ORDER, order_link_id="mine")
+    assert caught.value.ret_code == 110007
+    assert list(rest.positions()) == []
+
+
+def test_a_wallet_without_an_account(quiet: Sandbox) -> None:
+    with make_rest(quiet, profile="v5") as rest:
+        quiet.rest_rules.forced.append(ForcedReply(None, body=EMPTY_LIST, times=None))
+        rest._caller._clock.measure(0.0, 0.0, 0.0)
+        with pytest.raises(ProtocolError, match="no account"):
+            rest.wallet()
 
 
 def test_a_closing_order_whose_reply_was_lost(quiet: Sandbox) -> None:
