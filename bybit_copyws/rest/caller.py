@@ -33,9 +33,7 @@ _log = logging.getLogger("bybit_copyws.rest")
 class Carrier(Protocol):
     """What sends a request: :class:`~bybit_copyws.rest.transport.Transport`, or that of a test."""
 
-    def send(
-        self, outgoing: Outgoing, deadline: float, *, signed: bool
-    ) -> Reply | Failure | MustRaise:
+    def send(self, outgoing: Outgoing, deadline: float) -> Reply | Failure | MustRaise:
         """Send a request and wait for its reply."""
 
 
@@ -199,7 +197,7 @@ class Caller:
         outgoing = self._compose(trip)
         trip.attempts += 1
         trip.sent = self._now()
-        came = self._carrier.send(outgoing, trip.deadline, signed=endpoint.budget is not None)
+        came = self._carrier.send(outgoing, trip.deadline)
         trip.received = now = self._now()
         reply = came if isinstance(came, Reply) else None
         outcome = judge(came, self._clean, time.time()) if isinstance(came, Reply) else came

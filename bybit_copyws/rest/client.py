@@ -109,7 +109,14 @@ class RestClient(TradingCalls, MarketCalls):
             known = proxy_choice if isinstance(proxy_choice, Proxy) else None
             check_route(endpoint, ssl_context, known)
         self._stopped = threading.Event()
-        dialler = Dialler(endpoint, ssl_context, proxy_choice, connect_timeout, read_timeout)
+        dialler = Dialler(
+            endpoint,
+            ssl_context,
+            proxy_choice,
+            connect_timeout,
+            read_timeout,
+            guarded=credentials is not None,
+        )
         self._transport = Transport(
             endpoint, self._environment.rest, dialler, max_response_size, self._stopped
         )

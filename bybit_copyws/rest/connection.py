@@ -34,19 +34,15 @@ class Flight(Attempt):
         endpoint: where it goes.
         deadline: monotonic time by which all must be done.
         stopped: ends it at once when set.
-        signed: whether the request carries a signature.
 
     Attributes:
         sent: whether a byte of the request may have left.
         limit: the option whose time runs, for errors.
     """
 
-    def __init__(
-        self, endpoint: Endpoint, deadline: float, stopped: threading.Event, *, signed: bool
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, deadline: float, stopped: threading.Event) -> None:
         super().__init__(endpoint.name, deadline, stopped)
         self.sent = False
-        self.signed = signed
         self.limit = ""
         self._whole = deadline
         self.stop_event = stopped
@@ -67,6 +63,8 @@ class Dialler:
         proxy: the user's choice.
         connect_timeout: seconds for name look-up, TCP, proxy and TLS together.
         read_timeout: seconds that the exchange may be silent.
+        guarded: whether signed requests may come: then no connection is opened that others can
+            read, for whatever request, because another one will use it again.
     """
 
     def __init__(
@@ -76,11 +74,14 @@ class Dialler:
         proxy: ProxyChoice,
         connect_timeout: float,
         read_timeout: float,
+        *,
+        guarded: bool,
     ) -> None:
         self.read_timeout = read_timeout
         self.endpoint = endpoint
         self._context = context
         self._proxy = proxy
+        self._guarded = guarded
         self._connect_timeout = connect_timeout
         self._current = threading.local()
 
@@ -105,7 +106,7 @@ class Dialler:
         flight = self.flight
         flight.allow(self._connect_timeout, "connect_timeout")
         proxy = find_proxy(self._proxy, self.endpoint)
-        if flight.signed:
+        if self._guarded:
             check_route(self.endpoint, self._context, proxy)
         connector = Connector(
             self.endpoint, flight.deadline, flight.stop_event, self._context, proxy

@@ -27,6 +27,7 @@ from bybit_copyws.wire.http_head import printable
 
 _LINES = 8  # connections kept open
 _PIECE = 65_536
+_DEEPEST = 10  # exceptions that are looked at, each the cause of the one before
 _HEADERS = {
     "User-Agent": f"bybit-copyws/{__version__}",
     "Accept": "application/json",
@@ -116,20 +117,17 @@ class Transport:
         session.adapters.clear()
         session.mount("https://" if endpoint.secure else "http://", _Adapter(dialler))
 
-    def send(
-        self, outgoing: Outgoing, deadline: float, *, signed: bool
-    ) -> Reply | Failure | MustRaise:
+    def send(self, outgoing: Outgoing, deadline: float) -> Reply | Failure | MustRaise:
         """Send a request and wait for its reply.
 
         Args:
             outgoing: what to send.
             deadline: monotonic time by which all must be done.
-            signed: whether it carries a signature.
 
         Returns:
             What came, or why nothing did. A :class:`MustRaise` holds what the caller has to raise.
         """
-        flight = Flight(self._endpoint, deadline, self._stopped, signed=signed)
+        flight = Flight(self._endpoint, deadline, self._stopped)
         self._dialler.begin(flight)
         try:
             return self._exchange(outgoing)
@@ -209,13 +207,15 @@ def _stopped_or_slow(error: ConnectFailed, flight: Flight) -> Failure:
 
 
 def _broken(error: BaseException, flight: Flight) -> Failure:
-    """Say how a connection broke. Only what the system said is repeated."""
-    cause: BaseException | None = error
-    said = type(error).__name__
-    seen = 0
-    while cause is not None and seen < 10:
+    """Say how a connection broke: as the system said, or by the kind of what went wrong first."""
+    cause: BaseException = error
+    said = ""
+    for _ in range(_DEEPEST):
         if isinstance(cause, OSError) and cause.strerror:
             said = printable(cause.strerror)
-        cause, seen = cause.__cause__ or cause.__context__, seen + 1
+        following = cause.__cause__ or cause.__context__
+        if following is None:
+            break
+        cause = following
     kind = Kind.LOST if flight.sent else Kind.UNSENT
-    return Failure(kind, f"the connection broke ({said})")
+    return Failure(kind, f"the connection broke ({said or type(cause).__name__})")

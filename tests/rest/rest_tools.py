@@ -112,7 +112,7 @@ class ScriptedCarrier:
         self.measured = 0
         self._took = took
 
-    def send(self, outgoing: Outgoing, deadline: float, *, signed: bool) -> Any:
+    def send(self, outgoing: Outgoing, deadline: float) -> Any:
         self.now += self._took
         if outgoing.target.endswith("/time"):
             self.measured += 1

@@ -261,6 +261,14 @@ def test_a_command_that_is_cut_off_is_uncertain(cut: int, reset: bool) -> None:
     assert len(server.peers) == 1
 
 
+@pytest.mark.parametrize(
+    ("sent", "says"),
+    [(b"", "RemoteDisconnected"), (b"HTT", "BadStatusLine"), (b"nonsense\r\n", "BadStatusLine")],
+)
+def test_how_a_connection_broke(sent: bytes, says: str) -> None:
+    assert f"the connection broke ({says})" in str(failing(answering(then_close(sent))))
+
+
 def test_nobody_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -518,9 +526,10 @@ def test_a_proxy_elsewhere_must_not_see_a_signature(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("http_proxy", "http://proxy.example")
     monkeypatch.setenv("no_proxy", "")
     with RestClient(KEY, SECRET, environment=environment, proxy="environment") as rest:
-        rest._caller._clock.measure(0.0, 0.0, 0.0)
-        with pytest.raises(ConfigurationError, match="in clear"):
-            rest.wallet()
+        # Not even an unsigned call: a signed one would use its connection again.
+        for call in (rest.server_time, rest.wallet):
+            with pytest.raises(ConfigurationError, match="in clear"):
+                call()
 
 
 def test_a_refused_call_says_what_it_was() -> None:
