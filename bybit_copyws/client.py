@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from bybit_copyws.errors import ConfigurationError, StreamClosed, StreamError, SubscriptionError
+from bybit_copyws.errors import (
+    BybitCopyWSError,
+    ConfigurationError,
+    ForkedError,
+    StreamClosed,
+    StreamError,
+    SubscriptionError,
+)
 from bybit_copyws.events import Event, EventCallback, State
 from bybit_copyws.health import Health
 from bybit_copyws.messages import MessageCallback
@@ -25,6 +33,7 @@ from bybit_copyws.policy.backoff import Backoff
 from bybit_copyws.policy.budget import PROCESS_BUDGET, ConnectionBudget
 from bybit_copyws.policy.channel import Handler
 from bybit_copyws.policy.session import SessionSettings
+from bybit_copyws.stream.log import GuardedLogger
 from bybit_copyws.stream.notifier import Listener, Notifier
 from bybit_copyws.stream.proxy import proxy_or_error
 from bybit_copyws.stream.stream import Stream, StreamSettings
@@ -33,9 +42,14 @@ from bybit_copyws.wire.profiles import Environment, Profile, find_environment, f
 from bybit_copyws.wire.replies import explain
 from bybit_copyws.wire.topics import Scope, Topic
 
+if TYPE_CHECKING:
+    from bybit_copyws.rest.client import RestClient
+
+_log = GuardedLogger(__name__)
 _Callback = TypeVar("_Callback", bound=MessageCallback)
 
 _MIB = 2**20
+_CLOCK_TIMEOUT = 5.0  # seconds to ask for the exchange's clock, while a login waits
 _CLOSER_GRACE = 0.1  # seconds beyond the timeout of close() for its thread to hand over
 _FOREVER_LOOK = 0.5  # seconds; on Windows a wait without end cannot be interrupted by Ctrl-C
 
@@ -65,6 +79,8 @@ class CopyTradingClient:
         frame_timeout: seconds within which a message that has begun must have come as a whole.
         send_timeout: seconds that the exchange may refuse to take what we send.
         auth_expires: seconds for which the signature of a login is valid.
+        blind_after: seconds for which private data cannot be trusted (no link, a gap) before a
+            ``Blind`` says so.
         data_timeout: seconds without a message of any topic after which the link is taken for
             dead; ``None`` for never, because topics may have nothing to say.
         stale_after: patterns of topics, such as ``"tickers.*"``, to the longest silence in seconds
@@ -100,6 +116,7 @@ class CopyTradingClient:
         frame_timeout: float = 10.0,
         send_timeout: float = 10.0,
         auth_expires: float = 10.0,
+        blind_after: float = 10.0,
         data_timeout: float | None = None,
         stale_after: Mapping[str, float | None] | None = None,
         max_message_size: int = 16 * _MIB,
@@ -124,6 +141,7 @@ class CopyTradingClient:
             frame_timeout=frame_timeout,
             send_timeout=send_timeout,
             auth_expires=auth_expires,
+            blind_after=blind_after,
             data_timeout=data_timeout,
             stale_after=silence_or_error(stale_after),
             backoff=backoff or Backoff(),
@@ -143,6 +161,9 @@ class CopyTradingClient:
         self._done = threading.Event()
         self._interrupt: BaseException | None = None
         self._closers: set[int] = set()
+        self._process = os.getpid()
+        self._rest: RestClient | None = None
+        self._route = (proxy_choice, ssl_context)
         settings = StreamSettings(
             session=session,
             open_timeout=open_timeout,
@@ -165,6 +186,7 @@ class CopyTradingClient:
             notify=self._notifier.post,
             changed=self._tell_change,
             interrupted=self._interrupted,
+            measure_clock=self._measure_clock,
         )
 
     @classmethod
@@ -181,6 +203,35 @@ class CopyTradingClient:
             ConfigurationError: as the constructor does.
         """
         return cls(**{**from_environment(), **options})
+
+    @property
+    def rest(self) -> RestClient:
+        """The REST calls, with the same key, environment, proxy and TLS settings.
+
+        Made, and ``requests`` imported, when it is first asked for; closed with the client.
+
+        Raises:
+            ConfigurationError: the environment has no URL for it, or one that is not safe for keys.
+            StreamClosed: the client was closed.
+            ForkedError: the client belongs to the parent process.
+        """
+        from bybit_copyws.rest.client import RestClient  # noqa: PLC0415 (takes time)
+
+        self._check_open()
+        with self._lock:
+            if self._rest is None:
+                self._rest = RestClient.beside_streams(
+                    self._credentials, self._profile, self._environment, *self._route
+                )
+            return self._rest
+
+    def _measure_clock(self) -> int | None:
+        """Ask by REST what the exchange's clock says, in ms; ``None`` if nobody can tell."""
+        try:
+            return self.rest.exchange_ms(_CLOCK_TIMEOUT)
+        except BybitCopyWSError as error:
+            _log.info("the exchange's clock could not be asked for: %s", error)
+            return None
 
     # Topics
 
@@ -211,8 +262,8 @@ class CopyTradingClient:
             raise ConfigurationError(
                 f"the callback must be callable with one message, not {type(callback).__name__}"
             )
-        topics = [self._parse(name) for name in dict.fromkeys(names_of(topic_or_topics))]
         self._check_open()
+        topics = [self._parse(name) for name in dict.fromkeys(names_of(topic_or_topics))]
         handlers: list[Handler] = []
         try:
             for scope, stream in self._streams.items():
@@ -256,6 +307,7 @@ class CopyTradingClient:
         Raises:
             ConfigurationError: a topic is not subscribed (with that callback).
         """
+        self._check_process()
         handlers: list[Handler] = []
         for name in names_of(topic_or_topics):
             topic = self._parse(name)
@@ -283,6 +335,7 @@ class CopyTradingClient:
         Raises:
             StreamClosed: the client was closed; make a new one.
         """
+        self._check_open()
         with self._lock:
             self._check_open()
             self._started = True
@@ -300,11 +353,14 @@ class CopyTradingClient:
         """End everything. Works from any thread, inside a callback, in every state, and twice.
 
         After it has returned no message callback starts; one that is running may finish (called
-        from inside a callback, that one). Listeners still hear of the end.
+        from inside a callback, that one). Listeners still hear of the end. In a child of a fork
+        it does nothing.
 
         Args:
             timeout: seconds to wait for the connections to end in good order.
         """
+        if os.getpid() != self._process:
+            return  # nothing of it is here; the parent's connections are not ours to close
         deadline = time.monotonic() + timeout
         for stream in self._streams.values():
             stream.mute()
@@ -345,9 +401,12 @@ class CopyTradingClient:
     def _begin_close(self) -> None:
         with self._lock:
             first, self._closed = not self._closed, True
+            rest = self._rest
         if first:
             for stream in self._streams.values():
                 stream.begin_close()
+            if rest is not None:
+                rest.close()
         self._done.set()
         self._tell_change()
 
@@ -445,6 +504,7 @@ class CopyTradingClient:
             raise ConfigurationError(
                 f"the listener must be callable with one event, not {type(callback).__name__}"
             )
+        self._check_process()
         for kind in event_types:
             if not (isinstance(kind, type) and issubclass(kind, Event)):
                 raise ConfigurationError(f"{kind!r} is no class of bybit_copyws.events")
@@ -452,6 +512,7 @@ class CopyTradingClient:
 
     def health(self) -> Health:
         """Return how connections, topics and callbacks are doing, ready for JSON."""
+        self._check_process()
         connections = {scope.value: stream.health() for scope, stream in self._streams.items()}
         return Health(connections=connections, events_dropped=self._notifier.dropped)
 
@@ -471,6 +532,7 @@ class CopyTradingClient:
         Raises:
             ConfigurationError: it is not yet so, and this is a callback.
         """
+        self._check_process()
         if not predicate() and self._in_a_callback_of(threading.get_ident()):
             raise ConfigurationError(
                 "waiting inside a callback cannot work: what is waited for is read by the same "
@@ -484,6 +546,7 @@ class CopyTradingClient:
 
     def remove(self, handlers: Sequence[Handler]) -> None:
         """Take handlers out of their streams."""
+        self._check_process()
         for scope, stream in self._streams.items():
             mine = [handler for handler in handlers if handler.topic.scope is scope]
             if mine:
@@ -499,7 +562,15 @@ class CopyTradingClient:
 
     # Inside
 
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise ForkedError(
+                f"this client belongs to process {self._process}, which this one was forked from: "
+                "make a new client in each process"
+            )
+
     def _check_open(self) -> None:
+        self._check_process()
         if self._closed:
             raise StreamClosed("the client was closed; make a new one")
 

@@ -10,7 +10,8 @@
     │   ├── HeartbeatTimeout                 trouble: retried
     │   ├── AuthenticationError              terminal for the private connection
     │   ├── SubscriptionError                the exchange refused topics
-    │   └── StreamClosed                     the client was closed
+    │   ├── StreamClosed                     the client was closed
+    │   └── ForkedError                      the client belongs to the parent process
     ├── RestError                            a REST call failed; retried before where that is safe
     │   ├── HttpStatusError                  the server, or something before it, sent no answer
     │   └── ApiError                         the exchange refused the call
@@ -145,6 +146,13 @@ class SubscriptionError(StreamError):
 
 class StreamClosed(StreamError):
     """The client was closed; make a new one."""
+
+
+class ForkedError(StreamError):
+    """The client was made before a fork and is used in the child.
+
+    Its threads and connections are the parent's. Make a new client in the child.
+    """
 
 
 class RestError(BybitCopyWSError):

@@ -140,6 +140,34 @@ class TopicStale(Event, frozen=True, kw_only=True):
     cure: str
 
 
+class Blind(Event, frozen=True, kw_only=True):
+    """Private data cannot be trusted for longer than ``blind_after``: a bot should stop trading.
+
+    Told once; ``Sighted`` follows when it can be trusted again.
+
+    Attributes:
+        seconds: for how long it cannot be trusted so far.
+    """
+
+    seconds: float
+
+
+class Sighted(Event, frozen=True, kw_only=True):
+    """Private data can be trusted again, after a ``Blind``."""
+
+
+class ClockSkew(Event, frozen=True, kw_only=True):
+    """This machine's clock differs from the exchange's by a second or more.
+
+    Logins use the exchange's clock as soon as it is known.
+
+    Attributes:
+        seconds: by how much the exchange's clock is ahead; negative if ours is.
+    """
+
+    seconds: float
+
+
 class CallbackFailed(Event, frozen=True, kw_only=True):
     """A callback raised; its topic, the other callbacks and the stream go on.
 

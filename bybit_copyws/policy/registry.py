@@ -276,6 +276,16 @@ class Registry:
             if record.handlers and record.status is _Status.SUBSCRIBED
         ]
 
+    def doubtful(self) -> list[Channel]:
+        """Return the topics that are wanted and might be had, but are not, or have a gap."""
+        return [
+            record.channel
+            for record in self._records.values()
+            if record.handlers
+            and record.status is not _Status.REJECTED
+            and (record.status is not _Status.SUBSCRIBED or record.channel.open_gap is not None)
+        ]
+
     def promised(self, since: float) -> list[Channel]:
         """Return the wanted topics that were confirmed, or spoke, after a (monotonic) time."""
         return [

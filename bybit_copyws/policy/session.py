@@ -23,8 +23,11 @@ from bybit_copyws.errors import (
     StreamError,
 )
 from bybit_copyws.events import (
+    Blind,
     BudgetExhausted,
+    ClockSkew,
     Event,
+    Sighted,
     State,
     StateChanged,
     SubscriptionConfirmed,
@@ -38,16 +41,17 @@ from bybit_copyws.policy.channel import Channel
 from bybit_copyws.policy.gaps import Gaps
 from bybit_copyws.policy.instant import Instant
 from bybit_copyws.policy.liveness import GRACE, LinkStatus, Pings, Suspicion
+from bybit_copyws.policy.login import Login
 from bybit_copyws.policy.machine import Signal, next_state
 from bybit_copyws.policy.registry import Plan, Registry
 from bybit_copyws.policy.requests import PendingRequests, Request
 from bybit_copyws.policy.staleness import DEFAULT_LIMITS, Cure, Stale, find_stale
+from bybit_copyws.policy.trust import Trust
 from bybit_copyws.wire.operations import (
     AUTH,
     PING_TEXT,
     SUBSCRIBE,
     UNSUBSCRIBE,
-    auth_request,
     topic_request,
 )
 from bybit_copyws.wire.profiles import Profile
@@ -57,7 +61,6 @@ from bybit_copyws.wire.replies import (
     explain,
     is_already_subscribed,
     lacks_login,
-    may_be_expired,
     named_topic,
 )
 from bybit_copyws.wire.signing import Credentials
@@ -83,6 +86,7 @@ class SessionSettings:
     frame_timeout: float = 10.0
     send_timeout: float = 10.0
     auth_expires: float = 10.0
+    blind_after: float = 10.0
     data_timeout: float | None = None
     stale_after: Mapping[str, float | None] = field(default_factory=lambda: DEFAULT_LIMITS)
     backoff: Backoff = field(default_factory=Backoff)
@@ -129,7 +133,9 @@ class Session:
         self._profile = profile
         self._dialect = profile.dialect(scope)
         self._settings = settings
-        self._credentials = credentials
+        private = scope is Scope.PRIVATE
+        self.login = Login(credentials, settings.auth_expires) if private and credentials else None
+        self._trust = Trust(settings.blind_after) if private else None
         self._rng = rng
         self._pings = Pings(settings.ping_interval, settings.pong_timeout)
         self._suspicion = Suspicion()
@@ -144,9 +150,7 @@ class Session:
         self._opened_at = 0.0
         self._heard_at = 0.0  # the last reply, or the opening
         self._active_since: float | None = None
-        self._login_retried = False
         self._login_missed: set[str] = set()  # topics refused for want of a login, not yet accepted
-        self._expires_ms = 0
         self._looked: Instant | None = None
         self._budget_told = False
 
@@ -169,11 +173,11 @@ class Session:
         self._opened_at = self._heard_at = now.mono
         self._looked = None
         self._pings.start(now.mono)
-        if self._scope is Scope.PUBLIC or self._credentials is None:
+        if self.login is None:
             self._ready(now, "link open")
         else:
             self._move(Signal.LOGIN, now, "link open")
-            self._log_in(self._credentials, now)
+            self._log_in(self.login, now)
 
     def ended(
         self, now: Instant, error: StreamError, headroom: float, last_message: float | None
@@ -259,6 +263,7 @@ class Session:
         """Take a reply of the exchange; one that comes after the end began changes nothing."""
         self._heard_at = now.mono
         if isinstance(reply, Pong):
+            self._take_time(reply, now)
             self._pings.answered()
             self.last_pong = now.wall
             return
@@ -275,6 +280,13 @@ class Session:
         else:
             self._refused(request, reply.ret_msg, now)
         self.replan(now)
+
+    def _take_time(self, pong: Pong, now: Instant) -> None:
+        """Learn the exchange's clock from a pong that tells it."""
+        asked = self._pings.unanswered_since
+        if self.login is not None and pong.time_ms is not None and asked is not None:
+            self.login.clock.measure(asked, now.mono, pong.time_ms)
+            self._tell_skew(self.login, now)
 
     def missed(self, channel: Channel | None, reason: str, now: Instant) -> None:
         """Note that something was lost just now: of one topic, or (``None``) of any."""
@@ -333,6 +345,36 @@ class Session:
         elif self._pings.take_due(now.mono):
             self._outgoing.append(PING_TEXT)
 
+    def watch(self, now: Instant) -> None:
+        """Tell when private data cannot be trusted any more, and when it can again.
+
+        To be called after each change, and at :meth:`blind_deadline`.
+        """
+        closed = self.state in (State.CLOSING, State.CLOSED)
+        if self._trust is None or (closed and self.error is None):
+            return
+        told = self._trust.look(self._doubt(now), now, for_ever=self.error is not None)
+        if told is not None and told >= 0:
+            self._emit(Blind, now, seconds=told)
+        elif told is not None:
+            self._emit(Sighted, now)
+
+    def blind_deadline(self) -> float | None:
+        """Return when to :meth:`watch` next, in monotonic seconds; ``None`` if nothing is due."""
+        return None if self._trust is None else self._trust.deadline()
+
+    def _doubt(self, now: Instant) -> float | None:
+        """Return since when private data cannot be trusted, or ``None``."""
+        if self.error is not None:
+            return now.mono
+        if self.state is State.IDLE:  # not started, or nothing is wanted
+            return None
+        gaps = [each.open_gap for each in self.registry.doubtful()]
+        if not gaps:
+            return None
+        since = [now.mono - (now.wall - gap.since) for gap in gaps if gap is not None]
+        return min((now.mono, *since))
+
     def deadline(self, link: LinkStatus) -> float | None:
         """Return when to tick next, in monotonic seconds; ``None`` if nothing is due.
 
@@ -385,26 +427,41 @@ class Session:
 
     # Login
 
-    def _log_in(self, credentials: Credentials, now: Instant) -> None:
-        expires_ms = int((now.wall + self._settings.auth_expires) * 1000)
-        if expires_ms == self._expires_ms:  # a signature is never used twice
-            expires_ms += 1
-        self._expires_ms = expires_ms
+    def clock_measured(self, server_ms: int | None, now: Instant) -> None:
+        """Take what the exchange's clock says now (``None``: nobody can tell), and log in again.
+
+        To be called soon after :attr:`Login.wants_clock` was set.
+        """
+        if self.login is None:
+            return
+        waited = self.login.wants_clock
+        self.login.measured(server_ms, now)
+        self._tell_skew(self.login, now)
+        if waited and self.state is State.AUTHENTICATING:
+            self._log_in(self.login, now)
+
+    def _log_in(self, login: Login, now: Instant) -> None:
         self._pending.add(Request(AUTH, (), None, now.mono))
-        self._outgoing.append(auth_request(credentials, expires_ms))
+        self._outgoing.append(login.request(now))
 
     def _login_answered(self, ack: Ack, now: Instant) -> None:
+        login = self.login
         if ack.success:
-            self._login_retried = False
+            if login is not None:
+                login.accepted()
             self._ready(now, "authenticated")
-        elif self._credentials and may_be_expired(ack.ret_msg) and not self._login_retried:
-            self._login_retried = True
-            self._log_in(self._credentials, now)
-        else:
-            self.error = AuthenticationError(ack.ret_msg, explain(ack.ret_msg))
+        elif login is None or not login.refused(ack.ret_msg):
+            why = explain(ack.ret_msg)
+            skew = login.explain_skew(now) if login is not None else ""
+            self.error = AuthenticationError(ack.ret_msg, f"{why}. {skew}".strip(" ."))
             self._outgoing.clear()
             self.end(self.error)
             self._move(Signal.CLOSE, now, str(self.error))
+
+    def _tell_skew(self, login: Login, now: Instant) -> None:
+        skew = login.untold_skew(now)
+        if skew is not None:
+            self._emit(ClockSkew, now, seconds=skew)
 
     def _ready(self, now: Instant, reason: str) -> None:
         self._active_since = now.mono
@@ -512,8 +569,10 @@ class Session:
 
     def _forget_link(self) -> None:
         oldest = self._pending.oldest()
-        if oldest is not None and oldest.op == AUTH:
-            self._login_retried = False  # the second try was never answered
+        if self.login is not None:
+            self.login.wants_clock = False
+            if oldest is not None and oldest.op == AUTH:
+                self.login.interrupted()
         self._pings.stop()
         self._pending.clear()
         self._suspects.clear()

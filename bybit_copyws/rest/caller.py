@@ -11,16 +11,17 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from bybit_copyws.errors import ConfigurationError, RestError
 from bybit_copyws.policy.backoff import Backoff
+from bybit_copyws.policy.server_clock import ServerClock
 from bybit_copyws.rest import meanings
-from bybit_copyws.rest.clock import ServerClock, server_time_ms
 from bybit_copyws.rest.endpoints import Dialect, Endpoint
 from bybit_copyws.rest.limits import Limits
 from bybit_copyws.rest.params import body_of, query_of
+from bybit_copyws.rest.records import server_time_ms
 from bybit_copyws.rest.replies import Envelope, Reply, judge
 from bybit_copyws.rest.retries import Failure, Kind, Step, next_step
 from bybit_copyws.rest.signing import signed_headers
@@ -41,10 +42,10 @@ class Carrier(Protocol):
 class CallSettings:
     """How calls are made; see :class:`~bybit_copyws.rest.client.RestClient`."""
 
-    total_timeout: float
-    recv_window: float
-    retries: int
-    backoff: Backoff
+    total_timeout: float = 30.0
+    recv_window: float = 5.0
+    retries: int = 3
+    backoff: Backoff = field(default_factory=lambda: Backoff(base=0.25, cap=5.0))
 
 
 @dataclass
@@ -133,14 +134,17 @@ class Caller:
         if endpoint.budget is not None and self._credentials is None:
             raise ConfigurationError(f"{endpoint.name} needs api_key and api_secret")
 
-    def measure_clock(self) -> None:
+    def measure_clock(self, timeout: float | None = None) -> None:
         """Ask for the exchange's time, and keep by how much the clocks differ.
+
+        Args:
+            timeout: seconds; ``None`` for that of all calls.
 
         Raises:
             RestError: there was no answer.
         """
         self.check(self._time_endpoint)
-        self._measure(self._deadline())
+        self._measure(self._deadline() if timeout is None else self._now() + timeout)
 
     def server_ms(self) -> int | None:
         """Return the exchange's time as far as it is known; ``None`` if it was never measured."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import threading
 import time
+from dataclasses import dataclass, field
 
 from bybit_copyws.errors import ConfigurationError
 from bybit_copyws.options import (
@@ -20,11 +21,23 @@ from bybit_copyws.rest.market import MarketCalls
 from bybit_copyws.rest.route import check_route, endpoint_of
 from bybit_copyws.rest.trading import TradingCalls
 from bybit_copyws.rest.transport import Transport
-from bybit_copyws.stream.proxy import Proxy, proxy_or_error
+from bybit_copyws.stream.proxy import Proxy, ProxyChoice, proxy_or_error
 from bybit_copyws.wire.profiles import Environment, Profile, find_environment, find_profile
+from bybit_copyws.wire.signing import Credentials
 
 _MIB = 2**20
 _MOST_RETRIES = 20
+
+
+@dataclass(frozen=True)
+class _Route:
+    """How the exchange is reached; see :class:`RestClient` for the meaning."""
+
+    connect_timeout: float = 5.0
+    read_timeout: float = 10.0
+    max_response_size: int = 16 * _MIB
+    proxy: ProxyChoice = field(default=None, repr=False)
+    ssl_context: ssl.SSLContext | None = None
 
 
 class RestClient(TradingCalls, MarketCalls):
@@ -84,14 +97,14 @@ class RestClient(TradingCalls, MarketCalls):
             raise credentials
         if isinstance(proxy_choice, ConfigurationError):
             raise proxy_choice
-        check_seconds(
-            {
-                "connect_timeout": connect_timeout,
-                "read_timeout": read_timeout,
-                "total_timeout": total_timeout,
-                "recv_window": recv_window,
-            }
-        )
+        times = {
+            "connect_timeout": connect_timeout,
+            "read_timeout": read_timeout,
+            "total_timeout": total_timeout,
+            "recv_window": recv_window,
+        }
+        for name, seconds in times.items():
+            check_seconds(name, seconds)
         check_size("max_response_size", max_response_size)
         if (
             isinstance(retries, bool)
@@ -101,30 +114,60 @@ class RestClient(TradingCalls, MarketCalls):
             raise ConfigurationError(
                 f"retries must be a whole number from 0 to {_MOST_RETRIES}, not {retries!r}"
             )
-        self._profile = find_profile(profile)
-        self._environment = find_environment(self._profile, environment)
-        self._dialect = find_dialect(self._profile.name)
-        endpoint = endpoint_of(self._environment.rest)
+        settings = CallSettings(
+            total_timeout, recv_window, retries, backoff or CallSettings().backoff
+        )
+        route = _Route(connect_timeout, read_timeout, max_response_size, proxy_choice, ssl_context)
+        found = find_profile(profile)
+        self._set_up(credentials, found, find_environment(found, environment), route, settings)
+
+    @classmethod
+    def beside_streams(
+        cls,
+        credentials: Credentials | None,
+        profile: Profile,
+        environment: Environment,
+        proxy: ProxyChoice,
+        ssl_context: ssl.SSLContext | None,
+    ) -> RestClient:
+        """Make the one of a streaming client, whose options are checked already.
+
+        Raises:
+            ConfigurationError: the environment has no usable URL for REST.
+        """
+        client = cls.__new__(cls)
+        route = _Route(proxy=proxy, ssl_context=ssl_context)
+        client._set_up(  # noqa: SLF001 (its own)
+            credentials, profile, environment, route, CallSettings()
+        )
+        return client
+
+    def _set_up(
+        self,
+        credentials: Credentials | None,
+        profile: Profile,
+        environment: Environment,
+        route: _Route,
+        settings: CallSettings,
+    ) -> None:
+        self._profile = profile
+        self._environment = environment
+        self._dialect = find_dialect(profile.name)
+        endpoint = endpoint_of(environment.rest)
         if credentials is not None:
-            known = proxy_choice if isinstance(proxy_choice, Proxy) else None
-            check_route(endpoint, ssl_context, known)
+            known = route.proxy if isinstance(route.proxy, Proxy) else None
+            check_route(endpoint, route.ssl_context, known)
         self._stopped = threading.Event()
         dialler = Dialler(
             endpoint,
-            ssl_context,
-            proxy_choice,
-            connect_timeout,
-            read_timeout,
+            route.ssl_context,
+            route.proxy,
+            route.connect_timeout,
+            route.read_timeout,
             guarded=credentials is not None,
         )
         self._transport = Transport(
-            endpoint, self._environment.rest, dialler, max_response_size, self._stopped
-        )
-        settings = CallSettings(
-            total_timeout,
-            recv_window,
-            retries,
-            backoff or Backoff(base=0.25, cap=5.0),
+            endpoint, environment.rest, dialler, route.max_response_size, self._stopped
         )
         self._caller = Caller(self._dialect, credentials, settings, self._transport, self._stopped)
 
@@ -137,9 +180,19 @@ class RestClient(TradingCalls, MarketCalls):
         Raises:
             RestError: it could not be measured.
         """
-        self._caller.measure_clock()
-        server_ms = self._caller.server_ms() or 0
-        return server_ms / 1000.0 - time.time()
+        return self.exchange_ms() / 1000.0 - time.time()
+
+    def exchange_ms(self, timeout: float | None = None) -> int:
+        """Measure the exchange's clock, and return what it says now, in milliseconds since 1970.
+
+        Args:
+            timeout: seconds; ``None`` for ``total_timeout``.
+
+        Raises:
+            RestError: it could not be measured.
+        """
+        self._caller.measure_clock(timeout)
+        return self._caller.server_ms() or 0
 
     def close(self) -> None:
         """End everything, from any thread: calls that are under way raise. Twice does nothing."""

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from bybit_copyws.models import TickerUpdate, parse_ticker
 from bybit_copyws.rest.calls import Calls, as_message
-from bybit_copyws.rest.clock import server_time_ms
-from bybit_copyws.rest.records import Instrument, parse_instrument
+from bybit_copyws.rest.records import Instrument, parse_instrument, server_time_ms
 
 _NOT_COPIED = "none"
 

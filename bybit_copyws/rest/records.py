@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from bybit_copyws.fields import Model, field_table, json_object, parse_record
+from bybit_copyws.errors import ProtocolError
+from bybit_copyws.fields import Model, field_table, json_object, parse_record, shortened
 
 _FILTERS = ("leverageFilter", "priceFilter", "lotSizeFilter")
 
@@ -88,3 +89,18 @@ def parse_transfer(record: Any) -> Transfer:
         ProtocolError: the row is not what is documented.
     """
     return parse_record("transfers", Transfer, _TRANSFER, record)
+
+
+def server_time_ms(result: Any) -> float:
+    """Read the answer to the question for the time.
+
+    Raises:
+        ProtocolError: it has none.
+    """
+    answer = json_object("server_time", "the result", result)
+    try:
+        if "timeNano" in answer:
+            return int(answer["timeNano"]) / 1e6
+        return int(answer["timeSecond"]) * 1000.0
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise ProtocolError(f"server_time: there is no time in {shortened(answer)}") from None

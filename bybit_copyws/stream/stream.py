@@ -96,6 +96,8 @@ class Stream:
         notify: takes lifecycle events; called without locks.
         changed: called without locks after anything that somebody may wait for.
         interrupted: takes ``KeyboardInterrupt`` and ``SystemExit`` of a callback.
+        measure_clock: returns what the exchange's clock says, in milliseconds since 1970, or
+            ``None``; it may block, and is called in the run thread before a login is tried again.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class Stream:
         notify: Callable[[Sequence[Event]], None],
         changed: Callable[[], None],
         interrupted: Callable[[BaseException], None],
+        measure_clock: Callable[[], int | None],
     ) -> None:
         self.scope = scope
         self._name = f"{scope.value}-{next(_numbers)}"  # its place in the budget's queue
@@ -120,6 +123,7 @@ class Stream:
         self._notify = notify
         self._changed = changed
         self._on_interrupt = interrupted
+        self._measure_clock = measure_clock
         self._redact = credentials.redact if credentials is not None else str
         self._clock = Clock()
         self._session = Session(
@@ -318,6 +322,7 @@ class Stream:
         finally:
             self._transport = None
         self._ended(error)
+        self._wake_heartbeat()
 
     def recover(self, bug: Exception) -> None:
         """Note that something failed in an unforeseen way: the link counts as lost."""
@@ -346,6 +351,10 @@ class Stream:
         if isinstance(reply, Ack) and reply.ret_msg:
             reply = replace(reply, ret_msg=self._redact(reply.ret_msg))
         self._apply(lambda now: self._session.received(reply, now))
+        login = self._session.login
+        if login is not None and login.wants_clock:
+            server_ms = self._measure_clock()
+            self._apply(lambda now: self._session.clock_measured(server_ms, now))
 
     def controlled(self, item: Item) -> None:
         """Take a control frame."""
@@ -409,7 +418,7 @@ class Stream:
             return None
         transport = self._transport
         if transport is None:
-            return _BLOCKED_LOOK if state is State.CLOSING else _IDLE_LOOK
+            return _BLOCKED_LOOK if state is State.CLOSING else self._until_blind(_IDLE_LOOK)
         transport.flush()
         if state is State.CLOSING and self._close_overdue():
             transport.end()
@@ -418,6 +427,13 @@ class Stream:
         status = transport.status()._replace(last_message=self._dispatcher.last_message)
         deadline = self._apply(lambda now: self._tick(now, status))
         look = _BLOCKED_LOOK if status.blocked_since or state is State.CLOSING else _LOOK
+        if deadline is None:
+            return look
+        return max(0.0, min(look, deadline - self._clock.now().mono))
+
+    def _until_blind(self, look: float) -> float:
+        """Return seconds until it is time to say that private data cannot be trusted."""
+        deadline = self._apply(lambda _: self._session.blind_deadline())
         if deadline is None:
             return look
         return max(0.0, min(look, deadline - self._clock.now().mono))
@@ -459,7 +475,9 @@ class Stream:
         session = self._session
         with self._send_lock:
             with self._lock:
-                result = change(self._clock.now())
+                now = self._clock.now()
+                result = change(now)
+                session.watch(now)
                 texts, events = session.take_outgoing(), session.take_events()
                 ending = session.ending
             transport = self._transport

@@ -190,6 +190,7 @@ class Rig:
         )
         self.now = Instant(1_000.0, 1_700_000_000.0)
         self.events = []
+        self.clock_ahead = None  # by how many seconds REST says that the venue's clock is ahead
 
     @property
     def registry(self):
@@ -237,6 +238,11 @@ class Rig:
     def reply(self, message):
         """Let the exchange say something."""
         self.session.received(read_reply(json.loads(json.dumps(message))), self.now)
+        login = self.session.login
+        if login is not None and login.wants_clock:
+            ahead = self.clock_ahead
+            server_ms = None if ahead is None else int((self.now.wall + ahead) * 1000)
+            self.session.clock_measured(server_ms, self.now)
         self.send()
 
     def settle(self):

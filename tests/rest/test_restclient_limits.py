@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bybit_copyws import ProtocolError
+from bybit_copyws.policy.server_clock import ServerClock
 from bybit_copyws.rest.buckets import Bucket
-from bybit_copyws.rest.clock import ServerClock, server_time_ms
 from bybit_copyws.rest.dialects import find_dialect
 from bybit_copyws.rest.endpoints import Budget
 from bybit_copyws.rest.limits import BAN, Limits
+from bybit_copyws.rest.records import server_time_ms
 from bybit_copyws.rest.replies import Reply
 from bybit_copyws.rest.retries import Failure, Kind
 from bybit_copyws.sandbox.rest import Limit

@@ -6,11 +6,6 @@ suspend does: then a refused timestamp leads to a new measurement.
 
 from __future__ import annotations
 
-from typing import Any
-
-from bybit_copyws.errors import ProtocolError
-from bybit_copyws.fields import json_object, shortened
-
 
 class ServerClock:
     """Tells the exchange's time. Not safe for threads: its owner has a lock.
@@ -42,18 +37,3 @@ class ServerClock:
     def now_ms(self, now: float) -> int:
         """Return the exchange's time at a monotonic time."""
         return int(now * 1000.0 + self._offset_ms)
-
-
-def server_time_ms(result: Any) -> float:
-    """Read the answer to the question for the time.
-
-    Raises:
-        ProtocolError: it has none.
-    """
-    answer = json_object("server_time", "the result", result)
-    try:
-        if "timeNano" in answer:
-            return int(answer["timeNano"]) / 1e6
-        return int(answer["timeSecond"]) * 1000.0
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise ProtocolError(f"server_time: there is no time in {shortened(answer)}") from None
