@@ -26,10 +26,14 @@ class Gaps:
 
     Args:
         emit: takes events: their class, the time, and what else they hold.
+
+    Attributes:
+        opened: how many there were.
     """
 
     def __init__(self, emit: Callable[..., None]) -> None:
         self._emit: Callable[..., Any] = emit
+        self.opened = 0
 
     def open(self, channels: Iterable[Channel], reason: str, since: float, now: Instant) -> None:
         """Note that topics may miss something from now on.
@@ -54,6 +58,7 @@ class Gaps:
                 for name in channel.names
             },
         )
+        self.opened += 1
         for channel in fresh:
             channel.open_gap = gap
             channel.troubled = True

@@ -71,10 +71,14 @@ class Login:
 
     def skew(self, now: Instant) -> float:
         """Return by how many seconds the exchange's clock is ahead for certain; 0.0 if unknown."""
-        if not self.clock.known:
+        seconds = self.known_skew(now)
+        if seconds is None:
             return 0.0
-        seconds = self.clock.now_ms(now.mono) / 1000.0 - now.wall
         return seconds if abs(seconds) > self.clock.error_ms / 1000.0 else 0.0
+
+    def known_skew(self, now: Instant) -> float | None:
+        """Return by how many seconds the exchange's clock is ahead, give or take its error."""
+        return self.clock.now_ms(now.mono) / 1000.0 - now.wall if self.clock.known else None
 
     def untold_skew(self, now: Instant) -> float | None:
         """Return the skew if it is worth telling and was not told yet."""

@@ -246,6 +246,7 @@ class Stream:
         now = self._clock.now()
         with self._lock:
             session, last = self._session, self._dispatcher.last_message
+            waits = session.state is State.BACKOFF
             return ConnectionHealth(
                 state=session.state.value,
                 url=self._endpoint.url,
@@ -254,18 +255,29 @@ class Stream:
                 last_message_age=None if last is None else now.mono - last,
                 messages=self._dispatcher.messages,
                 bad_messages=self._bad_messages,
+                gaps=session.gaps.opened,
+                retry_in=max(0.0, session.retry_at - now.mono) if waits else None,
+                clock_skew=session.login.known_skew(now) if session.login else None,
                 topics=[
-                    TopicHealth(
-                        topic=handler.topic.name,
-                        state=handler.state.value,
-                        callback=callback_name(handler.callback),
-                        calls=handler.calls,
-                        failures=handler.failures,
-                        seconds=handler.seconds,
-                    )
-                    for handler in session.registry.handlers
+                    self._topic_health(channel, handler, now.mono)
+                    for channel in session.registry.channels.values()
+                    for route in channel.routes
+                    for handler in route.handlers
                 ],
             )
+
+    @staticmethod
+    def _topic_health(channel: Channel, handler: Handler, now: float) -> TopicHealth:
+        return TopicHealth(
+            topic=handler.topic.name,
+            state=handler.state.value,
+            callback=callback_name(handler.callback),
+            calls=handler.calls,
+            failures=handler.failures,
+            seconds=handler.seconds,
+            age=None if channel.last is None else now - channel.last[0],
+            gap=None if channel.open_gap is None else channel.open_gap.reason,
+        )
 
     # For the supervisor, in the run thread
 
