@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -57,6 +57,8 @@ class Run:
         self.open: dict[str, int] = {}
         self.last: dict[str, float] = {}
         self.faults: list[str] = []
+        self.lately: deque[str] = deque(maxlen=12)  # to find out what led to a fault
+        self._shown = 0
         self.observer = Observer(url)
         self._aliases = options.profile == "v5"
         self.topics = [*(f"{each}.{symbol}" for each in CHANNELS for symbol in SYMBOLS), *PRIVATE]
@@ -74,6 +76,7 @@ class Run:
     def hear(self, event: Event) -> None:
         """Take an event."""
         self.told[type(event).__name__] += 1
+        self.lately.append(f"{time.time():.3f} {str(event)[:160]}")
         if isinstance(event, StateChanged) and event.new.value == "backoff":
             reason = re.sub(r"[\d.]+", "N", event.reason.split("; next")[0])
             self.told[f"lost: {reason[:70]}"] += 1
@@ -83,15 +86,16 @@ class Run:
             for name in event.gap.topics:
                 self.open.pop(name, None)
 
-    def compare(self) -> int:
-        """Bring the checker to the present; return how many messages arrived as sent."""
+    def compare(self) -> None:
+        """Bring the checker to the present."""
         while True:
             sent = self.observer.sent_after(self.checker.last_number, 20_000)
             self.checker.sent(sent)
             if len(sent) < 20_000:
                 break
-        report = self.checker.report(final=False)
-        return report.matched
+        for fault in self.checker.report(final=False).faults[self._shown :]:
+            self._shown += 1
+            print(f"FAULT: {fault}; lately: {list(self.lately)}", flush=True)
 
 
 def main() -> int:
@@ -146,6 +150,7 @@ def watch(text: str, options: argparse.Namespace) -> int:
         while steps and (steps[0].at or 0.0) <= now - began:
             step = steps.pop(0)
             run.observer.do(step.do, **step.arguments)
+            run.lately.append(f"{time.time():.3f} {step}")
             run.told[f"fault: {step.do} {step.arguments.get('action', '')}"] += 1
         run.compare()
         if now - last_look > 5.0:
