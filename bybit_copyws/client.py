@@ -36,6 +36,7 @@ from bybit_copyws.policy.session import SessionSettings
 from bybit_copyws.stream.log import GuardedLogger
 from bybit_copyws.stream.notifier import Listener, Notifier
 from bybit_copyws.stream.proxy import proxy_or_error
+from bybit_copyws.stream.rotation import Rotator
 from bybit_copyws.stream.stream import Stream, StreamSettings
 from bybit_copyws.subscription import Subscription
 from bybit_copyws.wire.profiles import Environment, Profile, find_environment, find_profile
@@ -87,6 +88,8 @@ class CopyTradingClient:
             (``None``: for ever). A confirmed topic that is silent for longer is reported as
             ``TopicStale`` and subscribed anew, then on a new connection. They come before the
             default, which is 10 s for level-1 order books: those are repeated every 3 s.
+        rotate_every: seconds after which open connections are replaced, see :meth:`rotate`;
+            ``None`` for never.
         max_message_size: bytes; a longer message ends the link.
         backoff: waits between attempts.
         connection_budget: how many connections may be opened; ``None`` for the one that all
@@ -119,6 +122,7 @@ class CopyTradingClient:
         blind_after: float = 10.0,
         data_timeout: float | None = None,
         stale_after: Mapping[str, float | None] | None = None,
+        rotate_every: float | None = None,
         max_message_size: int = 16 * _MIB,
         backoff: Backoff | None = None,
         connection_budget: ConnectionBudget | None = None,
@@ -148,6 +152,8 @@ class CopyTradingClient:
         )
         check_times(session)
         check_seconds("open_timeout", open_timeout)
+        if rotate_every is not None:
+            check_seconds("rotate_every", rotate_every)
         check_size("max_message_size", max_message_size)
         self._profile = find_profile(profile)
         self._environment = find_environment(self._profile, environment)
@@ -172,18 +178,20 @@ class CopyTradingClient:
             proxy=proxy_choice,
             budget=connection_budget or PROCESS_BUDGET,
         )
-        self._streams = {scope: self._make_stream(scope, settings) for scope in Scope}
+        self._settings = settings
+        self._streams = {scope: self._make_stream(scope, self._notifier.post) for scope in Scope}
+        self._rotator = Rotator(self._streams, self._make_stream, self._notifier.post, rotate_every)
 
-    def _make_stream(self, scope: Scope, settings: StreamSettings) -> Stream:
+    def _make_stream(self, scope: Scope, notify: Callable[[Sequence[Event]], None]) -> Stream:
         url = self._profile.url(self._environment, scope)
         private = scope is Scope.PRIVATE
         return Stream(
             scope,
             self._profile,
             url,
-            settings,
+            self._settings,
             self._credentials if private else None,
-            notify=self._notifier.post,
+            notify=notify,
             changed=self._tell_change,
             interrupted=self._interrupted,
             measure_clock=self._measure_clock,
@@ -266,10 +274,11 @@ class CopyTradingClient:
         topics = [self._parse(name) for name in dict.fromkeys(names_of(topic_or_topics))]
         handlers: list[Handler] = []
         try:
-            for scope, stream in self._streams.items():
+            for scope in Scope:
                 mine = [topic for topic in topics if topic.scope is scope]
                 if mine:
-                    handlers += stream.subscribe(mine, callback)
+                    with self._rotator.switch:
+                        handlers += self._streams[scope].subscribe(mine, callback)
         except Exception:
             self.remove(handlers)
             raise
@@ -311,7 +320,8 @@ class CopyTradingClient:
         handlers: list[Handler] = []
         for name in names_of(topic_or_topics):
             topic = self._parse(name)
-            found = self._streams[topic.scope].find(topic, callback)
+            with self._rotator.switch:
+                found = self._streams[topic.scope].find(topic, callback)
             if not found:
                 whom = " with that callback" if callback is not None else ""
                 raise ConfigurationError(f"topic {name!r} is not subscribed{whom}")
@@ -340,6 +350,7 @@ class CopyTradingClient:
             self._check_open()
             self._started = True
             self._notifier.start()
+            self._rotator.start()
         self._start_streams()
 
     def _start_streams(self) -> None:
@@ -389,7 +400,7 @@ class CopyTradingClient:
         try:
             # A little of the time is kept for ending by force what did not end in good order.
             self._join(deadline - min(0.2, timeout / 4))
-            for stream in self._streams.values():
+            for stream in self._rotator.streams():
                 stream.end()
             self._join(deadline)
             if not self._in_a_callback_of(me):
@@ -403,7 +414,8 @@ class CopyTradingClient:
             first, self._closed = not self._closed, True
             rest = self._rest
         if first:
-            for stream in self._streams.values():
+            self._rotator.end()
+            for stream in self._rotator.streams():
                 stream.begin_close()
             if rest is not None:
                 rest.close()
@@ -411,7 +423,7 @@ class CopyTradingClient:
         self._tell_change()
 
     def _join(self, deadline: float) -> None:
-        for stream in self._streams.values():
+        for stream in self._rotator.streams():
             for thread in stream.threads:
                 # A connection whose callback is closing ends after that callback: neither may it
                 # wait for itself, nor two callbacks that close at the same time for each other.
@@ -420,6 +432,28 @@ class CopyTradingClient:
                     if left <= 0:
                         return
                     thread.join(min(left, 0.05))
+
+    def rotate(self, timeout: float = 30.0) -> None:
+        """Replace every open connection by a new one, so that nothing is lost.
+
+        The new one opens, subscribes and waits for its data while the old one goes on. Then the old
+        one is closed and read to its end, and the new one goes on after it: every message of a
+        public topic is delivered once and in order, and no gap is told. Private messages cannot be
+        compared; their gap says so. If the new connection cannot be had, the old one stays.
+
+        Args:
+            timeout: seconds for each connection.
+
+        Raises:
+            TimeoutError: the new connection did not bring its data in time.
+            StreamError: the new connection could not be had.
+            StreamClosed: the client was closed.
+            ConfigurationError: this is a callback, which would wait for itself.
+        """
+        self._check_open()
+        if self._in_a_callback_of(threading.get_ident()):
+            raise ConfigurationError("rotate() inside a callback would wait for that callback")
+        self._rotator.rotate(timeout)
 
     def run_forever(self) -> None:
         """Start, and block until the client is closed. Ctrl-C closes it cleanly.
@@ -547,10 +581,11 @@ class CopyTradingClient:
     def remove(self, handlers: Sequence[Handler]) -> None:
         """Take handlers out of their streams."""
         self._check_process()
-        for scope, stream in self._streams.items():
+        for scope in Scope:
             mine = [handler for handler in handlers if handler.topic.scope is scope]
             if mine:
-                stream.unsubscribe(mine)
+                with self._rotator.switch:
+                    self._streams[scope].unsubscribe(mine)
 
     def terminal_error(self, handlers: Sequence[Handler]) -> StreamError | None:
         """Return what ended the connections of some handlers for good, if anything."""

@@ -294,6 +294,33 @@ class Registry:
             if record.handlers and (record.channel.alive_at or -math.inf) >= since
         ]
 
+    def topics(self) -> list[Topic]:
+        """Return the topics that are wanted and not refused, each once."""
+        return [
+            record.channel.topic
+            for record in self._records.values()
+            if record.handlers and record.status is not _Status.REJECTED
+        ]
+
+    def hold_as(self, other: Registry) -> None:
+        """Note that the server holds what it holds for another registry; that one is given up."""
+        for wire, record in self._records.items():
+            theirs = other._records.pop(wire, None)
+            record.refresh = False
+            if theirs is not None:
+                record.status = theirs.status
+            elif record.status is not _Status.REJECTED:
+                record.status = _Status.ABSENT
+            confirmed = record.status is _Status.SUBSCRIBED
+            if record.status is not _Status.REJECTED:
+                state = SubscriptionState.CONFIRMED if confirmed else SubscriptionState.PENDING
+                record.set_state(state)
+        for wire, theirs in other._records.items():  # was given up meanwhile
+            theirs.handlers.clear()
+            self._records[wire] = theirs
+        for wire in list(self._records):
+            self._drop_if_unused(wire)
+
     def reset(self) -> None:
         """Note that the connection has ended: the server holds nothing any more."""
         for wire in list(self._records):

@@ -111,6 +111,7 @@ class Session:
         retry_at: monotonic time of the next attempt, in ``BACKOFF``.
         reconnects: how often a link was opened after the first.
         last_pong: wall-clock time of the last pong, or ``None``.
+        pongs: how many came.
     """
 
     def __init__(
@@ -129,6 +130,7 @@ class Session:
         self.retry_at = 0.0
         self.reconnects = -1
         self.last_pong: float | None = None
+        self.pongs = 0
         self._scope = scope
         self._profile = profile
         self._dialect = profile.dialect(scope)
@@ -257,6 +259,22 @@ class Session:
         if self.ending is None:
             self.ending = error
 
+    def check(self, now: Instant) -> None:
+        """Have a ping sent at once."""
+        self._pings.check(now.mono)
+
+    def take_over(self, old: Session, now: Instant) -> None:
+        """Go on for a connection that has ended, with its topics, callbacks and counts.
+
+        What this one has subscribed stays; what was changed meanwhile is asked for.
+        """
+        mine, self.registry = self.registry, old.registry
+        self.registry.hold_as(mine)
+        self.gaps.opened += old.gaps.opened
+        self.reconnects = old.reconnects + 1
+        self.gaps.promise(self.registry.active(), now)
+        self.replan(now)
+
     # What comes in
 
     def received(self, reply: Ack | Pong, now: Instant) -> None:
@@ -266,6 +284,7 @@ class Session:
             self._take_time(reply, now)
             self._pings.answered()
             self.last_pong = now.wall
+            self.pongs += 1
             return
         if self.state not in _LIVE:
             return

@@ -68,6 +68,8 @@ class Dispatcher:
 
     Attributes:
         stopped: once set, no further callback starts.
+        registry: its routes are used; replaced when the connection takes over from another.
+        detour: what items come through first, while one connection takes over from another.
         running: the handler that is running and since when (monotonic), or ``None``.
         messages: how many had a topic with callbacks.
         last_message: monotonic time of the last one, or ``None``.
@@ -75,18 +77,21 @@ class Dispatcher:
 
     def __init__(self, registry: Registry, topics: TopicTable, owner: Owner) -> None:
         self.stopped = False
+        self.registry = registry
+        self.detour: Callable[[list[Item]], list[Item]] | None = None
         self.running: tuple[Handler, float] | None = None
         self.messages = 0
         self.last_message: float | None = None
-        self._registry = registry
         self._topics = topics
         self._owner = owner
         self._unknown: set[str] = set()
 
     def items(self, items: list[Item]) -> None:
         """Take what one read brought, in order."""
+        if self.detour is not None:
+            items = self.detour(items)
         received_ns = time.time_ns()
-        registry = self._registry
+        registry = self.registry
         for item in items:
             if type(item) is not bytes:
                 self._not_text(item)
@@ -100,11 +105,11 @@ class Dispatcher:
             if channel is None:
                 self._odd(item, received_ns)
             else:
-                self._deliver(envelope, channel, received_ns, item)
+                self.deliver(envelope, channel, received_ns, item)
             # Given back before the next is decoded, which then finds the memory still in the cache.
             del envelope
 
-    def _deliver(self, envelope: Envelope, channel: Channel, received_ns: int, raw: bytes) -> None:
+    def deliver(self, envelope: Envelope, channel: Channel, received_ns: int, raw: bytes) -> None:
         """Call the callbacks of a message; each is guarded, none disturbs another."""
         ts = envelope.ts
         if ts is None:
@@ -161,11 +166,11 @@ class Dispatcher:
             self._bad(str(error), payload)
             return
         if envelope.topic:
-            channel = self._registry.channels.get(envelope.topic)
+            channel = self.registry.channels.get(envelope.topic)
             if channel is None:
                 self._unrouted(envelope.topic, payload)
             else:
-                self._deliver(envelope, channel, received_ns, payload)
+                self.deliver(envelope, channel, received_ns, payload)
             return
         reply = read_reply(message)
         if reply is None:
@@ -199,7 +204,7 @@ class Dispatcher:
         found = _NAMED_TOPIC.search(payload, 0, MAX_EXCERPT)
         if found is None:
             return None, False
-        return self._registry.channels.get(found[1].decode()), True
+        return self.registry.channels.get(found[1].decode()), True
 
 
 def excerpt(payload: bytes) -> bytes:

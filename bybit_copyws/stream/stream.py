@@ -49,7 +49,7 @@ from bybit_copyws.stream.proxy import ProxyChoice, find_proxy
 from bybit_copyws.stream.safety import check_safe_for_secrets
 from bybit_copyws.stream.supervisor import Supervisor
 from bybit_copyws.stream.transport import Transport
-from bybit_copyws.wire.envelope import MAX_EXCERPT
+from bybit_copyws.wire.envelope import MAX_EXCERPT, Envelope
 from bybit_copyws.wire.frames import Close, Item
 from bybit_copyws.wire.http_head import printable
 from bybit_copyws.wire.profiles import Profile
@@ -69,6 +69,7 @@ _CLOSE_WAIT = 0.5  # seconds for the server to answer our close frame
 _LOOK = 0.5  # seconds between two looks of the heartbeat while a link is open
 _BLOCKED_LOOK = 0.02  # the same while something cannot be sent
 _IDLE_LOOK = 60.0
+_HEARING = 0.005  # seconds between two looks for a pong
 _numbers = itertools.count(1)
 
 
@@ -114,7 +115,7 @@ class Stream:
         measure_clock: Callable[[], int | None],
     ) -> None:
         self.scope = scope
-        self._name = f"{scope.value}-{next(_numbers)}"  # its place in the budget's queue
+        self.name = f"{scope.value}-{next(_numbers)}"  # its place in the budget's queue
         self._endpoint = Endpoint.parse(url)
         self._proxy = find_proxy(settings.proxy, self._endpoint)
         if credentials is not None:
@@ -140,6 +141,9 @@ class Stream:
         self._supervisor: Supervisor | None = None
         self._heartbeat: Heartbeat | None = None
         self._closing_since: float | None = None
+        self._successor: Callable[[bool], bool] | None = None
+        self._retired = False
+        self._predecessor: Stream | None = None  # whose thread still delivers for this one
         self._reported_slow: object = None
         self._bad_messages = 0
 
@@ -217,7 +221,8 @@ class Stream:
     def threads(self) -> list[threading.Thread]:
         """The threads that were started, the run thread first."""
         owners = (self._supervisor, self._heartbeat)
-        return [owner.thread for owner in owners if owner is not None]
+        own = [owner.thread for owner in owners if owner is not None]
+        return own if self._predecessor is None else [*own, *self._predecessor.threads]
 
     @property
     def thread_ids(self) -> set[int | None]:
@@ -283,11 +288,13 @@ class Stream:
 
     def next_attempt(self) -> float | None:
         """Return seconds until the next attempt (0: now), or ``None`` if there is none."""
+        if self._retired:
+            return None
         due = self._apply(self._due)
         if due is None or due > 0:
             return due
         # Without a lock: a budget that several processes share may have to wait for its file.
-        wait = self._settings.budget.take(self._endpoint.name, self._clock.now().mono, self._name)
+        wait = self._settings.budget.take(self._endpoint.name, self._clock.now().mono, self.name)
         return self._apply(lambda now: self._begin(now, wait))
 
     def _due(self, now: Instant) -> float | None:
@@ -333,7 +340,11 @@ class Stream:
             error = transport.run(self._opened, self._dispatcher.items)
         finally:
             self._transport = None
-        self._ended(error)
+        successor, self._successor = self._successor, None
+        if successor is not None and successor(transport.drained):
+            self._retired = True
+        else:
+            self._ended(error)
         self._wake_heartbeat()
 
     def recover(self, bug: Exception) -> None:
@@ -355,6 +366,76 @@ class Stream:
             self._session.ended(now, ending, headroom, self._dispatcher.last_message)
 
         self._apply(change)
+
+    # For a hand-over, see stream.rotation
+
+    def wanted(self) -> list[Topic]:
+        """Return the topics that are wanted and not refused, each once."""
+        with self._lock:
+            return self._session.registry.topics()
+
+    def detour(self, detour: Callable[[list[Item]], list[Item]] | None) -> None:
+        """Let what comes go through something else first, or not any more."""
+        self._dispatcher.detour = detour
+
+    def retire(self, successor: Callable[[bool], bool]) -> bool:
+        """Close the link in good order, for another connection to take over.
+
+        Args:
+            successor: called in the run thread when the link has ended, with whether it brought
+                all that was sent; returns whether it took over. If not, this one goes on.
+
+        Returns:
+            Whether there was a link.
+        """
+        transport = self._transport
+        if self._session.state is not State.ACTIVE or transport is None:
+            return False
+        self._successor = successor
+        transport.close()
+        return True
+
+    def hear_all(self, timeout: float) -> bool:
+        """Wait until all that the exchange has sent so far is here; return whether it is.
+
+        A pong comes after everything that was sent before the ping arrived.
+        """
+        asked = self._session.pongs
+        self._apply(self._session.check)
+        self._wake_heartbeat()
+        deadline = self._clock.now().mono + timeout
+        pause = threading.Event()
+        while self._session.pongs == asked:
+            if self._clock.now().mono > deadline or self._session.state is not State.ACTIVE:
+                return False
+            pause.wait(_HEARING)
+        return True
+
+    def take_over(self, old: Stream) -> bool:
+        """Go on for a connection whose link has ended; return whether this one is able to."""
+
+        def change(now: Instant) -> bool:
+            session = self._session
+            if session.state is not State.ACTIVE or session.ending is not None:
+                return False
+            with old._lock:
+                session.take_over(old._session, now)
+            self._dispatcher.registry = session.registry
+            self._dispatcher.messages += old._dispatcher.messages
+            self._predecessor = old
+            return True
+
+        return self._apply(change)
+
+    def settle_in(self) -> None:
+        """Note that all of the old connection's messages are delivered."""
+        self._predecessor = None
+
+    def deliver(self, envelope: Envelope, received_ns: int, raw: bytes) -> None:
+        """Deliver a message that was held back, if its topic is still wanted."""
+        channel = self._session.registry.channels.get(envelope.topic)
+        if channel is not None:
+            self._dispatcher.deliver(envelope, channel, received_ns, raw)
 
     # For the dispatcher, in the run thread
 
@@ -393,9 +474,18 @@ class Stream:
         """Return the gap that the next message of a topic must carry; it is carried then."""
         return self._apply(lambda now: self._session.gaps.take(channel, now))
 
-    def missed(self, channel: Channel | None, reason: str) -> None:
+    def missed(self, channel: Channel | str | None, reason: str) -> None:
         """Open and close a gap for one topic, or for all that the exchange sends."""
-        self._apply(lambda now: self._session.missed(channel, reason, now))
+
+        def change(now: Instant) -> None:
+            found = channel
+            if isinstance(found, str):
+                found = self._session.registry.channels.get(found)
+                if found is None:  # not wanted any more
+                    return
+            self._session.missed(found, reason, now)
+
+        self._apply(change)
 
     def callback_failed(self, handler: Handler, error: BaseException, message: Message) -> None:
         """Report what a callback raised."""
@@ -426,7 +516,7 @@ class Stream:
     def beat(self) -> float | None:
         """Do what is due; return seconds until the next beat, or ``None`` for the end."""
         state = self._session.state
-        if state is State.CLOSED:
+        if state is State.CLOSED or self._retired:
             return None
         transport = self._transport
         if transport is None:

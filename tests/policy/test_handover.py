@@ -83,6 +83,10 @@ def test_klines_go_on_by_start_and_time():
 
     delivered = [kline(0, 1), kline(0, 2)]
     assert places(go_on("kline", delivered, [kline(0, 2), kline(60, 61)])) == [1]
+    made_for_the_subscription = [kline(0, 1.5), kline(0, 2), kline(0, 3)]
+    assert places(go_on("kline", delivered, made_for_the_subscription)) == [2]
+    assert places(go_on("kline", [], [kline(0, 1)])) == [0]
+    assert places(go_on("kline", delivered, [kline(0, "?")])) == [0]
 
 
 def test_executions_go_on_by_their_id():
@@ -100,7 +104,7 @@ def test_other_messages_are_compared_as_a_whole():
 
 def test_odd_data_is_compared_as_a_whole():
     odd = Copy("delta", None, None, None)
-    for channel in ("orderbook", "publicTrade", "kline", "copyTradeExecution"):
+    for channel in ("orderbook", "publicTrade", "copyTradeExecution"):
         assert go_on(channel, [odd], [odd]).rests == []
 
 
