@@ -464,8 +464,8 @@ class CopyTradingClient:
             StreamClosed: the client was closed before.
             BaseException: a ``KeyboardInterrupt`` or ``SystemExit`` that a callback raised.
         """
-        self.start()
         try:
+            self.start()
             while not self._done.wait(_FOREVER_LOOK) and self._error() is None:
                 pass
         except KeyboardInterrupt:

@@ -309,11 +309,12 @@ def test_row_47_ctrl_c_closes_cleanly(quiet: Sandbox) -> None:
     child = start(
         quiet,
         """
-        client = make()
-        client.subscribe(["tickers.BTCUSDT", "copyTradeOrder"], lambda _: None)
-        client.start()
-        client.wait_until_ready()
-        print("ready", flush=True)
+        client, first = make(), []
+        def say(message):
+            if not first:
+                first.append(message)
+                print("ready", flush=True)
+        client.subscribe(["tickers.BTCUSDT", "copyTradeOrder"], say)
         client.run_forever()
         print("closed")
         """,
