@@ -7,7 +7,7 @@ from typing import Protocol
 
 from bybit_copyws.errors import StreamError, SubscriptionError
 from bybit_copyws.events import SubscriptionState
-from bybit_copyws.policy.registry import Handler
+from bybit_copyws.policy.channel import Handler
 from bybit_copyws.wire.replies import explain
 
 

@@ -147,6 +147,32 @@ def test_a_spent_budget_is_told_and_kept(quiet: Sandbox) -> None:
     assert quiet.accepted == 2
 
 
+def test_a_budget_is_asked_without_a_lock_and_by_a_name(quiet: Sandbox) -> None:
+    # One that several processes share may have to wait for its file.
+    asked: list[str] = []
+    clients: list[CopyTradingClient] = []
+
+    class Curious(ConnectionBudget):
+        def take(self, host: str, now: float, who: str = "") -> float:
+            asked.append(who)
+            clients[0].health()
+            clients[0].subscribe("tickers.ETHUSDT", ignore)
+            return super().take(host, now, who)
+
+        def headroom(self, host: str, now: float) -> float:
+            clients[0].health()
+            return super().headroom(host, now)
+
+    with make_client(quiet, connection_budget=Curious(100)) as client:
+        clients.append(client)
+        client.subscribe(["tickers.BTCUSDT", "copyTradeOrder"], ignore)
+        client.wait_until_ready()
+        quiet.drop(how="rst")
+        quiet.wait_for(lambda _: len(asked) >= 4)
+        client.wait_until_ready()
+    assert len(set(asked)) == 2
+
+
 def test_a_message_that_stops_in_its_middle_ends_the_link() -> None:
     def script(peer: Peer) -> None:
         peer.upgrade()

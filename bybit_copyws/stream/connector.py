@@ -17,6 +17,7 @@ from typing import Any
 from bybit_copyws.errors import ConnectFailed
 from bybit_copyws.stream.attempt import Attempt, PatientSocket
 from bybit_copyws.stream.endpoint import Endpoint
+from bybit_copyws.stream.forked import parents_own
 from bybit_copyws.stream.lookup import AddressInfo, LookUp
 from bybit_copyws.stream.poller import Poller
 from bybit_copyws.stream.proxy import Proxy
@@ -90,7 +91,7 @@ class Connector:
     def _try(self, address: AddressInfo) -> tuple[socket.socket, Tls | None]:
         family, kind, proto, _, where = address
         try:
-            sock = socket.socket(family, kind, proto)
+            sock = parents_own(socket.socket(family, kind, proto))
         except OSError as error:
             raise self._attempt.failed(f"no socket can be made ({error})") from error
         try:

@@ -95,6 +95,7 @@ class Transport:
         self._proxy = proxy
         self._reader = FrameReader(max_message_size=max_message_size)
         self._stopped = threading.Event()
+        self.drained = False
         self._link: Link | None = None
         self._upgrade: UpgradeSocket | None = None
         self._on_open: Callable[[], None] | None = None
@@ -206,6 +207,7 @@ class Transport:
         if isinstance(item, Ping):
             self._answer(item.payload)
         elif isinstance(item, Close) and self._asked_to_close:
+            self.drained = True
             self._end_with(ConnectionLost("closed by this client", code=item.code))
         elif isinstance(item, Close):
             self._send(close_payload(item.code), websocket.ABNF.OPCODE_CLOSE)
