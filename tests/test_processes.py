@@ -71,6 +71,19 @@ def start(exchange: Sandbox, text: str, *options: str) -> subprocess.Popen[str]:
     )
 
 
+def end(child: subprocess.Popen[str], text: str = "") -> tuple[str, str]:
+    """Let a program end; return what it wrote.
+
+    Raises:
+        AssertionError: it does not end.
+    """
+    try:
+        return child.communicate(text, timeout=20)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        raise AssertionError(f"it does not end: {child.communicate()}") from None
+
+
 def run(exchange: Sandbox, text: str, *options: str) -> str:
     """Run a program to its end; return what it wrote.
 
@@ -78,11 +91,7 @@ def run(exchange: Sandbox, text: str, *options: str) -> str:
         AssertionError: it failed, took long, or complained.
     """
     child = start(exchange, text, *options)
-    try:
-        out, err = child.communicate(timeout=20)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        raise AssertionError(f"it does not end: {child.communicate()}") from None
+    out, err = end(child)
     assert (child.returncode, err) == (0, ""), (out, err)
     return out
 
@@ -167,7 +176,7 @@ def test_row_40_a_stopped_process_looks_at_its_link_when_it_goes_on(quiet: Sandb
         threading.Event().wait(6.0)
     finally:
         child.send_signal(signal.SIGCONT)
-    out, err = child.communicate("go\n", timeout=20)
+    out, err = end(child, "go\n")
     assert (out, err, child.returncode) == ("gap\n", "", 0)
 
 
@@ -275,7 +284,7 @@ def test_row_42_without_descriptors_it_says_so_and_recovers(quiet: Sandbox) -> N
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
     quiet.drop("public", how="rst")
-    out, err = child.communicate(timeout=20)
+    out, err = end(child)
     assert (out, err, child.returncode) == ("recovered\n", "", 0)
 
 
@@ -309,6 +318,8 @@ def test_row_47_ctrl_c_closes_cleanly(quiet: Sandbox) -> None:
     child = start(
         quiet,
         """
+        # A program that was started in the background may have inherited that it is ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         client, first = make(), []
         def say(message):
             if not first:
@@ -322,7 +333,7 @@ def test_row_47_ctrl_c_closes_cleanly(quiet: Sandbox) -> None:
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
     child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=10)
+    out, err = end(child)
     assert (out, err, child.returncode) == ("closed\n", "", 0)
 
 
