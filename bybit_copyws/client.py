@@ -21,6 +21,8 @@ from bybit_copyws.events import Event, EventCallback, State
 from bybit_copyws.health import Health
 from bybit_copyws.messages import MessageCallback
 from bybit_copyws.options import (
+    check_callback,
+    check_kinds,
     check_seconds,
     check_size,
     check_times,
@@ -138,6 +140,8 @@ class CopyTradingClient:
         if isinstance(proxy_choice, ConfigurationError):
             raise proxy_choice
         self._credentials = credentials
+        check_kinds(backoff, connection_budget, ssl_context)
+        found = find_profile(profile)
         session = SessionSettings(
             ping_interval=ping_interval,
             pong_timeout=pong_timeout,
@@ -147,7 +151,7 @@ class CopyTradingClient:
             auth_expires=auth_expires,
             blind_after=blind_after,
             data_timeout=data_timeout,
-            stale_after=silence_or_error(stale_after),
+            stale_after=silence_or_error(stale_after, found.topics),
             backoff=backoff or Backoff(),
         )
         check_times(session)
@@ -155,7 +159,7 @@ class CopyTradingClient:
         if rotate_every is not None:
             check_seconds("rotate_every", rotate_every)
         check_size("max_message_size", max_message_size)
-        self._profile = find_profile(profile)
+        self._profile = found
         self._environment = find_environment(self._profile, environment)
         self._notifier = Notifier(self._interrupted)
         # Woken after every change of a connection; its lock is taken before any of a stream's.
@@ -210,7 +214,15 @@ class CopyTradingClient:
         Raises:
             ConfigurationError: as the constructor does.
         """
-        return cls(**{**from_environment(), **options})
+        merged = {**from_environment(), **options}
+        options.clear()  # a traceback may be shown with the local variables of its frames
+        try:
+            return cls(**merged)
+        except Exception as error:  # noqa: BLE001 (raised again, without the frames below)
+            failure = error.with_traceback(None)
+        finally:
+            merged.clear()
+        raise failure
 
     @property
     def rest(self) -> RestClient:
@@ -266,10 +278,7 @@ class CopyTradingClient:
             AuthenticationError: the exchange refused the key before; for private topics.
             ConnectFailed: the connection was given up, see :class:`Backoff`.
         """
-        if not callable(callback):
-            raise ConfigurationError(
-                f"the callback must be callable with one message, not {type(callback).__name__}"
-            )
+        check_callback(callback, "callback", "message")
         self._check_open()
         topics = [self._parse(name) for name in dict.fromkeys(names_of(topic_or_topics))]
         handlers: list[Handler] = []
@@ -519,6 +528,7 @@ class CopyTradingClient:
             raise TimeoutError(
                 f"not confirmed within {timeout:g} s: {', '.join(missing[:5])}"
                 f"{f' and {len(missing) - 5} more' if len(missing) > 5 else ''} ({self._states()})"
+                f"{self.troubles()}"
             )
 
     def listen(self, callback: EventCallback, *event_types: type[Event]) -> Listener:
@@ -534,10 +544,7 @@ class CopyTradingClient:
         Raises:
             ConfigurationError: the callback is not callable, or a type is no event.
         """
-        if not callable(callback):
-            raise ConfigurationError(
-                f"the listener must be callable with one event, not {type(callback).__name__}"
-            )
+        check_callback(callback, "listener", "event")
         self._check_process()
         for kind in event_types:
             if not (isinstance(kind, type) and issubclass(kind, Event)):
@@ -594,6 +601,14 @@ class CopyTradingClient:
             if error is not None:
                 return error
         return StreamClosed("the client was closed") if self._closed else None
+
+    def troubles(self) -> str:
+        """Say why there are no links, to be put behind an error."""
+        return "".join(
+            f"; {scope.value}: {each.trouble}"
+            for scope, each in self._streams.items()
+            if each.trouble is not None
+        )
 
     # Inside
 

@@ -43,6 +43,7 @@ class ConnectionHealth(msgspec.Struct, frozen=True, kw_only=True):
         messages: messages of topics received.
         bad_messages: unreadable messages on the present link.
         gaps: how often a gap has opened.
+        trouble: why there is no link, in words, or ``None``.
         retry_in: seconds until the next attempt, or ``None`` if none is planned.
         clock_skew: seconds by which the exchange's clock is ahead, or ``None`` if it is not known.
         topics: the callbacks and their topics.
@@ -56,6 +57,7 @@ class ConnectionHealth(msgspec.Struct, frozen=True, kw_only=True):
     messages: int
     bad_messages: int
     gaps: int
+    trouble: str | None
     retry_in: float | None
     clock_skew: float | None
     topics: list[TopicHealth]

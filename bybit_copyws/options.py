@@ -5,14 +5,19 @@ No connection is known here, and nothing is kept.
 
 from __future__ import annotations
 
+import inspect
 import os
+import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 
 from bybit_copyws.errors import ConfigurationError
+from bybit_copyws.policy.backoff import Backoff
+from bybit_copyws.policy.budget import ConnectionBudget
 from bybit_copyws.policy.session import SessionSettings
 from bybit_copyws.policy.staleness import DEFAULT_LIMITS
 from bybit_copyws.wire.signing import Credentials
+from bybit_copyws.wire.topics import TopicTable
 
 _VARIABLES = {
     "api_key": "BYBIT_API_KEY",
@@ -101,11 +106,13 @@ def check_times(settings: SessionSettings) -> None:
             check_seconds(field.name, value)
 
 
-def silence_or_error(limits: Mapping[str, float | None] | None) -> Mapping[str, float | None]:
+def silence_or_error(
+    limits: Mapping[str, float | None] | None, topics: TopicTable
+) -> Mapping[str, float | None]:
     """Return how long topics may be silent: the user's patterns, then the default ones.
 
     Raises:
-        ConfigurationError: this is no mapping of patterns to seconds.
+        ConfigurationError: this is no mapping of patterns to seconds, or a pattern fits no topic.
     """
     if limits is None:
         return DEFAULT_LIMITS
@@ -117,10 +124,52 @@ def silence_or_error(limits: Mapping[str, float | None] | None) -> Mapping[str, 
     for pattern, seconds in limits.items():
         if seconds is not None:
             check_seconds(f"stale_after[{pattern!r}]", seconds)
+        if not topics.may_fit(pattern):
+            raise ConfigurationError(
+                f"stale_after[{pattern!r}] fits no topic; patterns are such as 'tickers.*' or "
+                "'orderbook.50.BTCUSDT'"
+            )
     return {
         **limits,
         **{each: DEFAULT_LIMITS[each] for each in DEFAULT_LIMITS if each not in limits},
     }
+
+
+def check_kinds(backoff: object, connection_budget: object, ssl_context: object) -> None:
+    """Refuse options of the wrong kind, which would fail in the middle of the night.
+
+    Raises:
+        ConfigurationError: one is; the text names it and the cure.
+    """
+    for name, value, kind, cure in (
+        ("backoff", backoff, Backoff, "Backoff(cap=60.0)"),
+        ("connection_budget", connection_budget, ConnectionBudget, "ConnectionBudget(100, 300.0)"),
+        (
+            "ssl_context",
+            ssl_context,
+            ssl.SSLContext,
+            'ssl.create_default_context(cafile="ca.pem")',
+        ),
+    ):
+        if value is not None and not isinstance(value, kind):
+            raise ConfigurationError(
+                f"{name} must be a {kind.__name__}, such as {cure}, not {value!r}"
+            )
+
+
+def check_callback(callback: object, what: str, argument: str) -> None:
+    """Refuse what cannot be called, or would never run when it is.
+
+    Raises:
+        ConfigurationError: it is no plain function.
+    """
+    if not callable(callback):
+        kind = type(callback).__name__
+        raise ConfigurationError(f"the {what} must be callable with one {argument}, not {kind}")
+    if inspect.iscoroutinefunction(callback):
+        raise ConfigurationError(
+            f"the {what} is an 'async def', which nothing would ever run: give a plain function"
+        )
 
 
 def check_size(name: str, value: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections import defaultdict
@@ -15,6 +16,7 @@ from bybit_copyws.errors import ConnectFailed, SubscriptionError
 from bybit_copyws.events import GapClosed, GapOpened
 from bybit_copyws.messages import Message
 from bybit_copyws.sandbox import Sandbox
+from bybit_copyws.stream import detour, rotation
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 TOPICS = tuple(
@@ -71,7 +73,7 @@ class Truth:
 @pytest.fixture
 def lively() -> Iterator[Sandbox]:
     """An exchange that sends a lot."""
-    with Sandbox(seed=1, activity=60.0, cadence="fast", symbols=SYMBOLS) as exchange:
+    with Sandbox(seed=1, activity=20.0, cadence="fast", symbols=SYMBOLS) as exchange:
         yield exchange
 
 
@@ -268,3 +270,88 @@ def test_a_callback_that_closes_while_it_is_handed_over(lively: Sandbox, count: 
         rotate()
     client.close()
     assert calls[0] == count
+
+
+def test_a_callback_that_never_returns_leaves_the_old_connection(
+    lively: Sandbox, eventually: Callable[..., bool]
+) -> None:
+    going_on = threading.Event()
+    with make_client(lively) as client:
+        client.subscribe([BOOK, TRADES], lambda _: going_on.wait(20))
+        lively.wait_for(lambda each: any(c.topics for c in each.connections))
+        with pytest.raises(TimeoutError):
+            client.rotate(0.3)
+        with pytest.raises((TimeoutError, ConnectFailed)):
+            client.rotate(0.3)
+        going_on.set()
+        assert eventually(lambda: len(lively.connections) == 1)
+        client.wait_until_ready()
+        client.rotate()
+
+
+def test_without_topics_there_is_nothing_to_replace(lively: Sandbox) -> None:
+    with make_client(lively) as client:
+        subscription = client.subscribe(TRADES, ignore)
+        client.wait_until_ready()
+        subscription.unsubscribe()
+        subscription.wait()
+        client.rotate(1.0)
+
+
+def test_the_snapshot_comes_if_the_old_connection_did_not_bring_all(lively: Sandbox) -> None:
+    got: list[Message] = []
+    with make_client(lively) as client:
+        client.subscribe(BOOK, got.append)
+        client.wait_until_ready()
+        lively.wait_for(lambda _: len(got) > 5)
+        lively.silence("public")
+        client.rotate(0.5)
+        lively.wait_for(lambda _: any(message.gap for message in got))
+        after = next(message for message in got if message.gap is not None)
+        assert after.type == "snapshot"
+
+
+def test_a_hand_over_that_fails_inside_goes_on_with_the_new_connection(
+    lively: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(rotation, "go_on", broken)
+    got: list[Message] = []
+    with make_client(lively) as client:
+        told = gaps(client)
+        client.subscribe([BOOK, TRADES], got.append)
+        client.wait_until_ready()
+        client.rotate()
+        before = len(got)
+        lively.wait_for(lambda _: len(got) > before + 10)
+        assert len(lively.connections) == 1
+        assert told != []
+
+
+def test_what_was_too_much_to_hold_is_told(
+    lively: Sandbox, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., bool]
+) -> None:
+    monkeypatch.setattr(detour, "MAX_BYTES", 20_000)
+    lively.fault("delay", kind="pong", seconds=0.5, times=None)
+    with make_client(lively) as client:
+        told = gaps(client)
+        client.subscribe(TOPICS, ignore)
+        client.wait_until_ready()
+        with contextlib.suppress(TimeoutError):
+            client.rotate()
+            assert eventually(lambda: told != [])
+        client.wait_until_ready()
+
+
+def test_a_rotation_that_fails_oddly_is_tried_again(
+    lively: Sandbox, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., bool]
+) -> None:
+    monkeypatch.setattr(rotation.Rotation, "run", lambda *_: 1 / 0)
+    with make_client(lively, rotate_every=0.05) as client:
+        client.subscribe(TRADES, ignore)
+        client.wait_until_ready()
+        threading.Event().wait(0.2)
+        monkeypatch.undo()
+        assert eventually(lambda: client.health().connections["public"].reconnects >= 1)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -34,6 +34,10 @@ class Copy(NamedTuple):
     data: Any
     cs: int | None
     ts: int | None
+
+
+Names: TypeAlias = Callable[[Copy], list[Hashable]]
+"""Gives what names an update: one name for a message, or one for each of its rows."""
 
 
 class Rest(NamedTuple):
@@ -60,15 +64,19 @@ class Continuation(NamedTuple):
     hole: str | None
 
 
-def go_on(channel: str, delivered: Sequence[Copy], held: Sequence[Copy]) -> Continuation:
+def go_on(
+    channel: str, delivered: Sequence[Copy], held: Sequence[Copy], *, drained: bool = True
+) -> Continuation:
     """Find what of the held messages was not delivered by the old connection.
 
     Args:
         channel: such as ``orderbook``.
         delivered: what the old connection brought since before the new one subscribed.
         held: all that the new one brought so far.
+        drained: whether the old one brought everything until its end.
     """
-    first = 1 if held and channel in SNAPSHOT_FIRST else 0
+    known_start = held and channel in SNAPSHOT_FIRST and drained and _reaches(delivered, held[0])
+    first = 1 if known_start else 0
     names = _NAMES.get(channel, _by_content)
     old = [name for copy in delivered for name in names(copy)]
     # Each part of a message (a trade) with its place, since two may be cut differently.
@@ -80,7 +88,8 @@ def go_on(channel: str, delivered: Sequence[Copy], held: Sequence[Copy]) -> Cont
     hole = None
     if channel == "kline":
         # The exchange may send one at a subscription, made for it alone.
-        return Continuation(_rests(held, [each for each in new if _is_later(each[0], old)]), hole)
+        later = [each for each in new if _is_later(each[0], old)]
+        return Continuation(_rests(held, later, names), hole)
     known = overlap(old, [name for name, _, _ in new])
     if not known and new and new[0][0] in set(old):
         # Both are not parts of one sequence: deliver what is new for certain, and say so.
@@ -89,7 +98,7 @@ def go_on(channel: str, delivered: Sequence[Copy], held: Sequence[Copy]) -> Cont
         rest = [each for each in new if each[0] not in seen]
     else:
         rest = new[known:]
-    return Continuation(_rests(held, rest), hole)
+    return Continuation(_rests(held, rest, names), hole)
 
 
 def _is_later(name: Any, old: Sequence[Any]) -> bool:
@@ -117,7 +126,20 @@ def overlap(old: Sequence[Hashable], new: Sequence[Hashable]) -> int:
     return length
 
 
-def _rests(held: Sequence[Copy], parts: Sequence[tuple[Hashable, int, int]]) -> list[Rest]:
+def _reaches(delivered: Sequence[Copy], snapshot: Copy) -> bool:
+    """Return whether what was delivered goes as far as a snapshot (nothing: it was quiet)."""
+    last, number = _number(delivered[-1]) if delivered else None, _number(snapshot)
+    return last is None or number is None or last >= number
+
+
+def _number(copy: Copy) -> int | None:
+    number = copy.data.get("u") if isinstance(copy.data, dict) else None
+    return number if type(number) is int else copy.cs
+
+
+def _rests(
+    held: Sequence[Copy], parts: Sequence[tuple[Hashable, int, int]], names: Names
+) -> list[Rest]:
     """Put parts back into their messages."""
     wanted: dict[int, list[int]] = {}
     for _, place, index in parts:
@@ -125,7 +147,8 @@ def _rests(held: Sequence[Copy], parts: Sequence[tuple[Hashable, int, int]]) -> 
     rests = []
     for place, indices in wanted.items():
         data = held[place].data
-        if isinstance(data, list) and len(indices) < len(data):
+        # Cut only what has a name for each row; all else is delivered as a whole.
+        if isinstance(data, list) and len(names(held[place])) == len(data) > len(indices):
             data = [data[index] for index in indices]
         rests.append(Rest(place, data))
     return rests
@@ -136,11 +159,11 @@ def _by_content(copy: Copy) -> list[Hashable]:
 
 
 def _book(copy: Copy) -> list[Hashable]:
-    number = copy.data.get("u") if isinstance(copy.data, dict) else None
+    number = _number(copy)
     return _by_content(copy) if number is None else [(copy.type, number)]
 
 
-def _each_row(key: str) -> Callable[[Copy], list[Hashable]]:
+def _each_row(key: str) -> Names:
     def names(copy: Copy) -> list[Hashable]:
         rows = copy.data
         if isinstance(rows, list) and all(isinstance(row, dict) and key in row for row in rows):
@@ -161,7 +184,7 @@ def _kline(copy: Copy) -> list[Hashable]:
     return _by_content(copy)
 
 
-_NAMES: Mapping[str, Callable[[Copy], list[Hashable]]] = MappingProxyType(
+_NAMES: Mapping[str, Names] = MappingProxyType(
     {
         "orderbook": _book,
         "publicTrade": _each_row("i"),

@@ -41,16 +41,21 @@ class Pings:
 
     Attributes:
         unanswered_since: monotonic time of the first ping without an answer, or ``None``.
+        sent: how many were sent on the present link.
+        last_sent: monotonic time of the last one.
     """
 
     def __init__(self, interval: float, timeout: float) -> None:
         self.interval = interval
         self.timeout = timeout
+        self.sent = 0
+        self.last_sent = 0.0
         self._next: float | None = None
         self.unanswered_since: float | None = None
 
     def start(self, now: float) -> None:
         """Begin with a fresh connection."""
+        self.sent = 0
         self._next = now + self.interval
         self.unanswered_since = None
 
@@ -64,6 +69,8 @@ class Pings:
             return False
         # Counted from now, not from the plan: after a suspend one ping is enough.
         self._next = now + self.interval
+        self.sent += 1
+        self.last_sent = now
         if self.unanswered_since is None:
             self.unanswered_since = now
         return True

@@ -302,8 +302,13 @@ class Registry:
             if record.handlers and record.status is not _Status.REJECTED
         ]
 
-    def hold_as(self, other: Registry) -> None:
-        """Note that the server holds what it holds for another registry; that one is given up."""
+    def hold_as(self, other: Registry) -> list[str]:
+        """Note that the server holds what it holds for another registry; that one is given up.
+
+        Returns:
+            The names of topics that were being given up and are not held any more.
+        """
+        gone: list[str] = []
         for wire, record in self._records.items():
             theirs = other._records.pop(wire, None)
             record.refresh = False
@@ -311,6 +316,7 @@ class Registry:
                 record.status = theirs.status
             elif record.status is not _Status.REJECTED:
                 record.status = _Status.ABSENT
+                gone += record.release()
             confirmed = record.status is _Status.SUBSCRIBED
             if record.status is not _Status.REJECTED:
                 state = SubscriptionState.CONFIRMED if confirmed else SubscriptionState.PENDING
@@ -320,6 +326,7 @@ class Registry:
             self._records[wire] = theirs
         for wire in list(self._records):
             self._drop_if_unused(wire)
+        return gone
 
     def reset(self) -> None:
         """Note that the connection has ended: the server holds nothing any more."""

@@ -69,6 +69,8 @@ from bybit_copyws.wire.topics import Scope
 MAX_RETRY_AFTER = 3600.0
 """Seconds for which a server's ``Retry-After`` is obeyed at most; a ban lasts half an hour."""
 
+LONGEST_MEASUREMENT = 2.0
+"""Seconds that a pong may take to tell the exchange's clock."""
 LEAP = 5.0
 """Seconds between two looks, or by which the clocks part, that tell of a suspended process."""
 
@@ -111,7 +113,9 @@ class Session:
         retry_at: monotonic time of the next attempt, in ``BACKOFF``.
         reconnects: how often a link was opened after the first.
         last_pong: wall-clock time of the last pong, or ``None``.
-        pongs: how many came.
+        pongs: how many came on the present link.
+        trouble: why there is no link, in words, or ``None``.
+        started: whether anybody works for the connection.
     """
 
     def __init__(
@@ -131,6 +135,8 @@ class Session:
         self.reconnects = -1
         self.last_pong: float | None = None
         self.pongs = 0
+        self.started = False
+        self.trouble: str | None = None
         self._scope = scope
         self._profile = profile
         self._dialect = profile.dialect(scope)
@@ -174,6 +180,7 @@ class Session:
         self.reconnects += 1
         self._opened_at = self._heard_at = now.mono
         self._looked = None
+        self.pongs = 0
         self._pings.start(now.mono)
         if self.login is None:
             self._ready(now, "link open")
@@ -219,8 +226,9 @@ class Session:
                 delay = max(delay, backoff.refused)
             delay = max(delay, min(error.retry_after or 0.0, MAX_RETRY_AFTER))
         self.retry_at = now.mono + delay
+        self.trouble = f"{error}; next attempt in {delay:.1f} s"
         self.registry.reset()
-        self._move(Signal.LOST, now, f"{error}; next attempt in {delay:.1f} s")
+        self._move(Signal.LOST, now, self.trouble)
 
     def _is_hopeless(self) -> bool:
         """Return whether this is a wrong address or setting: it never worked, and never will.
@@ -234,6 +242,10 @@ class Session:
         """Note that the next attempt has to wait for the host's budget; told once."""
         if not self._budget_told:
             self._budget_told = True
+            self.trouble = (
+                f"the connection budget of {host} is spent; next attempt in {wait:.0f} s. Close "
+                "connections that are not needed, or wait"
+            )
             self._emit(BudgetExhausted, now, host=host, until=now.wall + wait)
 
     def rest(self, now: Instant) -> None:
@@ -259,9 +271,10 @@ class Session:
         if self.ending is None:
             self.ending = error
 
-    def check(self, now: Instant) -> None:
-        """Have a ping sent at once."""
+    def check(self, now: Instant) -> int:
+        """Have a ping sent at once; return which pong will be its answer."""
         self._pings.check(now.mono)
+        return self._pings.sent + 1
 
     def take_over(self, old: Session, now: Instant) -> None:
         """Go on for a connection that has ended, with its topics, callbacks and counts.
@@ -269,7 +282,10 @@ class Session:
         What this one has subscribed stays; what was changed meanwhile is asked for.
         """
         mine, self.registry = self.registry, old.registry
-        self.registry.hold_as(mine)
+        given_up = self.registry.hold_as(mine)
+        if given_up:
+            self._emit(UnsubscribeConfirmed, now, topics=tuple(given_up))
+        self._trust = old._trust
         self.gaps.opened += old.gaps.opened
         self.reconnects = old.reconnects + 1
         self.gaps.promise(self.registry.active(), now)
@@ -281,10 +297,10 @@ class Session:
         """Take a reply of the exchange; one that comes after the end began changes nothing."""
         self._heard_at = now.mono
         if isinstance(reply, Pong):
+            self.pongs += 1
             self._take_time(reply, now)
             self._pings.answered()
             self.last_pong = now.wall
-            self.pongs += 1
             return
         if self.state not in _LIVE:
             return
@@ -302,8 +318,11 @@ class Session:
 
     def _take_time(self, pong: Pong, now: Instant) -> None:
         """Learn the exchange's clock from a pong that tells it."""
-        asked = self._pings.unanswered_since
-        if self.login is not None and pong.time_ms is not None and asked is not None:
+        asked = self._pings.last_sent
+        # Only the answer to the last ping, else it is not known when that was asked; and not one
+        # that took long, such as over a suspend: it would tell nothing.
+        its_own = self.pongs == self._pings.sent and now.mono - asked <= LONGEST_MEASUREMENT
+        if self.login is not None and pong.time_ms is not None and its_own:
             self.login.clock.measure(asked, now.mono, pong.time_ms)
             self._tell_skew(self.login, now)
 
@@ -386,7 +405,7 @@ class Session:
         """Return since when private data cannot be trusted, or ``None``."""
         if self.error is not None:
             return now.mono
-        if self.state is State.IDLE:  # not started, or nothing is wanted
+        if self.state is State.IDLE and not (self.started and self.registry.wanted):
             return None
         gaps = [each.open_gap for each in self.registry.doubtful()]
         if not gaps:
@@ -484,6 +503,7 @@ class Session:
 
     def _ready(self, now: Instant, reason: str) -> None:
         self._active_since = now.mono
+        self.trouble = None
         self._move(Signal.READY, now, reason)
         self.replan(now)
 
@@ -589,9 +609,9 @@ class Session:
     def _forget_link(self) -> None:
         oldest = self._pending.oldest()
         if self.login is not None:
-            self.login.wants_clock = False
-            if oldest is not None and oldest.op == AUTH:
+            if self.login.wants_clock or (oldest is not None and oldest.op == AUTH):
                 self.login.interrupted()
+            self.login.wants_clock = False
         self._pings.stop()
         self._pending.clear()
         self._suspects.clear()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from bybit_copyws.errors import ConfigurationError
 from bybit_copyws.options import (
+    check_kinds,
     check_seconds,
     check_size,
     credentials_or_error,
@@ -106,6 +107,7 @@ class RestClient(TradingCalls, MarketCalls):
         for name, seconds in times.items():
             check_seconds(name, seconds)
         check_size("max_response_size", max_response_size)
+        check_kinds(backoff, None, ssl_context)
         if (
             isinstance(retries, bool)
             or not isinstance(retries, int)

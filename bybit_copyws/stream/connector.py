@@ -95,7 +95,7 @@ class Connector:
         except OSError as error:
             raise self._attempt.failed(f"no socket can be made ({error})") from error
         try:
-            self._connect(sock, where)
+            self._reach(sock, where)
             if self._proxy is not None:
                 self._tunnel(sock, self._proxy)
             return sock, self._secure(sock) if self._endpoint.secure else None
@@ -103,11 +103,23 @@ class Connector:
             sock.close()
             raise
 
+    def _reach(self, sock: socket.socket, address: Any) -> None:
+        """Connect to the exchange, or to the proxy: then an error names that."""
+        try:
+            self._connect(sock, address)
+        except ConnectFailed as error:
+            if self._proxy is None:
+                raise
+            raise self._attempt.failed(
+                f"the proxy {self._proxy.host}:{self._proxy.port} cannot be reached: {error.reason}"
+            ) from error
+
     def _resolve(self, host: str, port: int) -> list[AddressInfo]:
         look_up = LookUp.of(host, port)
         self._attempt.wait(look_up.done.wait, "looking up the name")
         if look_up.error is not None:
-            raise self._attempt.failed(f"the name cannot be resolved ({look_up.error})")
+            whose = "" if self._proxy is None else f" {host!r}"
+            raise self._attempt.failed(f"the name{whose} cannot be resolved ({look_up.error})")
         return look_up.addresses
 
     def _connect(self, sock: socket.socket, address: Any) -> None:
@@ -145,7 +157,10 @@ class Connector:
         try:
             self._shake_hands(tls, PatientSocket(sock, attempt, "in the TLS handshake"))
         except ssl.SSLCertVerificationError as error:
-            reason = f"the server's certificate is not valid: {error.verify_message}"
+            reason = (
+                f"the server's certificate is not valid: {error.verify_message} (behind an "
+                "authority of your own, give ssl_context=ssl.create_default_context(cafile=...))"
+            )
             raise attempt.failed(reason, lasting=True) from error
         except OSError as error:
             raise attempt.failed(f"the TLS handshake failed ({error})") from error

@@ -15,7 +15,7 @@ from bybit_copyws.wire.envelope import Envelope, decode_envelope
 from bybit_copyws.wire.frames import Item
 
 MAX_BYTES = 64 * 2**20
-"""Held or noted at most; with more, the hand-over fails and the old connection stays."""
+"""Held or noted at most; what is beyond that is told as a gap."""
 
 
 class Held(NamedTuple):
@@ -58,9 +58,16 @@ class Notes:
     def __call__(self, items: list[Item]) -> list[Item]:
         """Note items and return them."""
         self.size += sum(len(item) for item in items if type(item) is bytes)
-        if self.size <= MAX_BYTES:
+        if self.overflowed:
+            self._items.clear()
+        else:
             self._items += items
         return items
+
+    @property
+    def overflowed(self) -> bool:
+        """Whether it was too much to be noted."""
+        return self.size > MAX_BYTES
 
     def by_topic(self) -> dict[str, list[Copy]]:
         """Return what came, by wire topic."""
@@ -80,6 +87,7 @@ class Hold:
         self._lock = threading.Lock()
         self._held: list[Held] = []
         self._open = False
+        self.overflowed = False
         self.size = 0
         self.topics: set[str] = set()
 
@@ -95,9 +103,11 @@ class Hold:
                 if held is None:
                     passing.append(item)
                 else:
-                    self.size += len(held.raw)
                     self.topics.add(held.envelope.topic)
-                    if self.size <= MAX_BYTES:
+                    if self.size + len(held.raw) > MAX_BYTES:
+                        self.overflowed = True
+                    else:
+                        self.size += len(held.raw)
                         self._held.append(held)
             return passing
 
@@ -105,5 +115,6 @@ class Hold:
         """Return what was held since the last call; with nothing left, everything passes."""
         with self._lock:
             held, self._held = self._held, []
+            self.size = 0
             self._open = not held
             return held

@@ -120,6 +120,8 @@ class Dispatcher:
             missing = sequence.missing_before(envelope.type, envelope.data)
             if missing is not None:
                 self._owner.missed(channel, missing)
+                # The gap began a new count: with this message.
+                sequence.missing_before(envelope.type, envelope.data)
         if channel.troubled:
             gap = self._owner.owed_gap(channel)
         started = _now()
@@ -215,7 +217,8 @@ def excerpt(payload: bytes) -> bytes:
     """
     if b"auth" in payload.lower():
         return b"<looks like an auth reply: not shown>"
-    return payload[:MAX_EXCERPT]
+    # More than is shown: secrets are taken out before it is cut, else half of one could stay.
+    return payload[: 4 * MAX_EXCERPT]
 
 
 def callback_name(callback: Callable[..., object]) -> str:

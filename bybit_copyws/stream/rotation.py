@@ -16,7 +16,7 @@ from typing import TypeAlias
 from bybit_copyws.errors import ConnectFailed, StreamClosed, StreamError, SubscriptionError
 from bybit_copyws.events import Event, State
 from bybit_copyws.policy.handover import SNAPSHOT_FIRST, go_on
-from bybit_copyws.stream.detour import MAX_BYTES, Held, Hold, Notes
+from bybit_copyws.stream.detour import Held, Hold, Notes
 from bybit_copyws.stream.log import THREADS, GuardedLogger
 from bybit_copyws.stream.stream import Stream
 from bybit_copyws.wire.topics import Scope
@@ -58,6 +58,8 @@ class Rotation:
         """
         old, new = self._old, self._new
         topics = old.wanted()
+        if not topics:
+            return
         self._owner.add(new, self._gate)
         try:
             new.detour(self._hold)
@@ -70,7 +72,8 @@ class Rotation:
                 raise ConnectFailed(new.name, "the old connection was lost meanwhile")
             if not self._over.wait(timeout):
                 old.end()  # it does not answer: what it may have kept back is told as a gap
-                self._over.wait(timeout)
+                if not self._over.wait(timeout) and old.withdraw():
+                    raise TimeoutError("the old connection does not end: a callback holds it up")
         except BaseException:
             self._give_up()
             raise
@@ -88,7 +91,7 @@ class Rotation:
             if refused:
                 names = [handler.topic.name for handler in refused]
                 raise SubscriptionError(names, refused[0].ret_msg or "")
-            if max(self._notes.size, self._hold.size) > MAX_BYTES:
+            if self._notes.overflowed or self._hold.overflowed:
                 raise TimeoutError("too much came before the new connection had all topics")
             waits_for = sorted({*missing, *(snapshots - self._hold.topics)})
             if self._new.state is State.ACTIVE and not waits_for:
@@ -116,7 +119,7 @@ class Rotation:
 
     def _hand_over(self, drained: bool) -> bool:
         new = self._new
-        if not new.hear_all(_BARRIER):
+        if not new.hear_all(_BARRIER) or self._notes.overflowed or self._hold.overflowed:
             drained = False
         if not self._owner.replace(self._old, new):
             self._error = ConnectFailed(new.name, "the new connection was lost meanwhile")
@@ -125,15 +128,21 @@ class Rotation:
             new.missed(None, "the old connection ended before it had brought everything")
         elif new.scope is Scope.PRIVATE:
             new.missed(None, "the connection was replaced; private messages cannot be compared")
-        self._deliver_what_is_new(self._hold.take())
+        try:
+            self._deliver_what_is_new(self._hold.take(), drained)
+        except Exception as bug:  # noqa: BLE001 (the old connection is gone: this one must go on)
+            _log.error("! a hand-over failed in an unforeseen way: report this", exc_info=bug)
+            new.missed(None, "what was held back during a hand-over could not be delivered")
         while held := self._hold.take():
             for each in held:
                 new.deliver(each.envelope, each.received_ns, each.raw)
+        if self._hold.overflowed and drained:
+            new.missed(None, "too much came during a hand-over")
         new.detour(None)
         new.settle_in()
         return True
 
-    def _deliver_what_is_new(self, held: list[Held]) -> None:
+    def _deliver_what_is_new(self, held: list[Held], drained: bool) -> None:
         """Deliver of what was held what the old connection did not bring, in the order it came."""
         by_topic: dict[str, list[int]] = {}
         for place, each in enumerate(held):
@@ -142,7 +151,8 @@ class Rotation:
         chosen: dict[int, object] = {}
         for topic, places in by_topic.items():
             copies = [held[place].copy() for place in places]
-            continuation = go_on(topic.split(".")[0], noted.get(topic, []), copies)
+            channel = topic.split(".")[0]
+            continuation = go_on(channel, noted.get(topic, []), copies, drained=drained)
             if continuation.hole is not None:
                 self._new.missed(topic, continuation.hole)
             chosen.update((places[rest.place], rest.data) for rest in continuation.rests)
@@ -199,6 +209,7 @@ class Rotator:
         self._streams, self._make, self._post, self._interval = streams, make, post, interval
         self._turn = threading.Lock()  # held by the one who rotates, for as long as that takes
         self._coming: dict[Stream, Gate] = {}
+        self._leaving: list[Stream] = []  # did not take over, and are being closed
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -218,13 +229,13 @@ class Rotator:
     def streams(self) -> list[Stream]:
         """Return all connections, those that are on their way first."""
         with self.switch:
-            return [*self._coming, *self._streams.values()]
+            return [*self._coming, *self._leaving, *self._streams.values()]
 
     def _run(self) -> None:
         while not self._ended.wait(self._interval):
             try:
                 self.rotate(_OWN_TIMEOUT)
-            except (StreamError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 (whatever it is, the next one may work)
                 _log.warning("! a connection was not replaced, the old one stays: %s", error)
 
     def rotate(self, timeout: float) -> None:
@@ -258,19 +269,26 @@ class Rotator:
         """Let a connection take the place of another; return whether it could."""
         with self.switch:
             gate = self._coming.get(new)
-            if gate is None or self._ended.is_set() or not new.take_over(old):
+            if gate is None or self._ended.is_set():
+                return False
+            gate.open = True  # what becomes of taking over is to be heard
+            if not new.take_over(old):
+                gate.open = False
                 return False
             del self._coming[new]
-            gate.open = True
             self._streams[old.scope] = new
             return True
 
     def drop(self, stream: Stream) -> None:
-        """Close a connection that did not take over."""
+        """Close a connection, unless it has taken over."""
+        with self.switch:
+            if self._coming.pop(stream, None) is None:
+                return
+            self._leaving.append(stream)
         stream.begin_close()
         stream.end()
         for thread in stream.threads:
             if thread is not threading.current_thread():
                 thread.join(_GOODBYE)
         with self.switch:
-            self._coming.pop(stream, None)
+            self._leaving.remove(stream)

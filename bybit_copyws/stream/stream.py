@@ -64,6 +64,8 @@ SLOW_CALLBACK = 1.0
 """A callback that runs for so many seconds is reported."""
 MAX_BAD_MESSAGES = 100
 """A link that brought so many messages nobody can read is given up."""
+MAX_RET_MSG = 300
+"""Characters of the exchange's text that are kept."""
 _LOGGED_FAILURES = 10  # of each callback with a traceback; then every hundredth
 _CLOSE_WAIT = 0.5  # seconds for the server to answer our close frame
 _LOOK = 0.5  # seconds between two looks of the heartbeat while a link is open
@@ -146,6 +148,7 @@ class Stream:
         self._predecessor: Stream | None = None  # whose thread still delivers for this one
         self._reported_slow: object = None
         self._bad_messages = 0
+        self._warned = False
 
     # For the client, from any thread
 
@@ -195,6 +198,7 @@ class Stream:
                 heartbeat.abandon()
                 raise
             self._heartbeat, self._supervisor = heartbeat, supervisor
+            session.started = True
 
     def mute(self) -> None:
         """Let no further callback start. Takes no lock."""
@@ -239,6 +243,11 @@ class Stream:
         """Where the connection is."""
         return self._session.state
 
+    @property
+    def trouble(self) -> str | None:
+        """Why there is no link, in words."""
+        return self._session.trouble
+
     def unsettled(self) -> tuple[list[str], list[Handler]]:
         """Return the wanted topics that are not confirmed, and the handlers that were refused."""
         with self._lock:
@@ -261,6 +270,7 @@ class Stream:
                 messages=self._dispatcher.messages,
                 bad_messages=self._bad_messages,
                 gaps=session.gaps.opened,
+                trouble=session.trouble,
                 retry_in=max(0.0, session.retry_at - now.mono) if waits else None,
                 clock_skew=session.login.known_skew(now) if session.login else None,
                 topics=[
@@ -295,7 +305,9 @@ class Stream:
             return due
         # Without a lock: a budget that several processes share may have to wait for its file.
         wait = self._settings.budget.take(self._endpoint.name, self._clock.now().mono, self.name)
-        return self._apply(lambda now: self._begin(now, wait))
+        due = self._apply(lambda now: self._begin(now, wait))
+        self._wake_heartbeat()  # it counts for how long private data cannot be trusted
+        return due
 
     def _due(self, now: Instant) -> float | None:
         """Return seconds until the connection wants to be opened, or ``None`` for the end."""
@@ -336,11 +348,14 @@ class Stream:
         self._transport = transport
         if self._session.state is not State.CONNECTING:
             transport.end()  # close() came between; it could not know this transport
+        self._wake_heartbeat()
+        successor = None
         try:
             error = transport.run(self._opened, self._dispatcher.items)
         finally:
-            self._transport = None
-        successor, self._successor = self._successor, None
+            with self._lock:
+                self._transport = None
+                successor, self._successor = self._successor, None
         if successor is not None and successor(transport.drained):
             self._retired = True
         else:
@@ -388,24 +403,30 @@ class Stream:
         Returns:
             Whether there was a link.
         """
-        transport = self._transport
-        if self._session.state is not State.ACTIVE or transport is None:
-            return False
-        self._successor = successor
+        with self._lock:
+            transport = self._transport
+            if self._session.state is not State.ACTIVE or transport is None:
+                return False
+            self._successor = successor
         transport.close()
         return True
+
+    def withdraw(self) -> bool:
+        """Take :meth:`retire` back; return whether that was in time."""
+        with self._lock:
+            successor, self._successor = self._successor, None
+        return successor is not None
 
     def hear_all(self, timeout: float) -> bool:
         """Wait until all that the exchange has sent so far is here; return whether it is.
 
         A pong comes after everything that was sent before the ping arrived.
         """
-        asked = self._session.pongs
-        self._apply(self._session.check)
+        expected = self._apply(self._session.check)
         self._wake_heartbeat()
         deadline = self._clock.now().mono + timeout
         pause = threading.Event()
-        while self._session.pongs == asked:
+        while self._session.pongs < expected:
             if self._clock.now().mono > deadline or self._session.state is not State.ACTIVE:
                 return False
             pause.wait(_HEARING)
@@ -442,7 +463,7 @@ class Stream:
     def replied(self, reply: Ack | Pong) -> None:
         """Take a reply to an operation."""
         if isinstance(reply, Ack) and reply.ret_msg:
-            reply = replace(reply, ret_msg=self._redact(reply.ret_msg))
+            reply = replace(reply, ret_msg=self._redact(reply.ret_msg)[:MAX_RET_MSG])
         self._apply(lambda now: self._session.received(reply, now))
         login = self._session.login
         if login is not None and login.wants_clock:
@@ -492,7 +513,12 @@ class Stream:
         if handler.failures <= _LOGGED_FAILURES or not handler.failures % 100:
             name, count = callback_name(handler.callback), handler.failures
             _log.error(
-                "! callback %s failed on %s (no. %d)", name, message.topic, count, exc_info=error
+                "! callback %s failed on %s (no. %d%s)",
+                name,
+                message.topic,
+                count,
+                "; from here on every hundredth is logged" if count == _LOGGED_FAILURES else "",
+                exc_info=error,
             )
         self._notify(
             [
@@ -592,8 +618,18 @@ class Stream:
             transport.end()
         for event in events:
             _log.info("= %s", event)
+        self._warn_once()
         self._changed()
         return result
+
+    def _warn_once(self) -> None:
+        """Say why there is no link: once, until there was one again."""
+        trouble = self._session.trouble
+        if trouble is None:
+            self._warned = False
+        elif not self._warned:
+            self._warned = True
+            _log.warning("! %s: %s", self.scope.value, trouble)
 
     def _wake(self) -> None:
         if self._supervisor is not None:

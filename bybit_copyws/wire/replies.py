@@ -15,7 +15,7 @@ from typing import Any
 
 from bybit_copyws.wire.operations import AUTH, PING, SUBSCRIBE, UNSUBSCRIBE
 
-_TEXT_LIMIT = 300
+_TEXT_LIMIT = 4096  # who shows a text takes secrets out before cutting it shorter
 _UNDECODED = "Failed to decode"
 
 

@@ -78,7 +78,7 @@ class Rig:
 
     def bad_message(self, reason: str, excerpt: bytes, *, counts: bool) -> None:
         assert len(reason) <= 1_000
-        assert len(excerpt) <= MAX_EXCERPT
+        assert len(excerpt) <= 4 * MAX_EXCERPT
 
     def owed_gap(self, channel: Channel) -> Gap | None:
         return self.session.gaps.take(channel, self.now)

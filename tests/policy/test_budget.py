@@ -106,8 +106,13 @@ def test_any_order_of_callers_keeps_the_limit_and_every_wait_ends(
         current = [at for at in taken if at + seconds > now]
         assert len(current) <= limit
         assert budget.headroom("host", now) == pytest.approx(1 - len(current) / limit)
-    wait = budget.take("host", now, "last")
-    assert wait == 0 or budget.take("host", now + wait, "last") == 0
+    # Those in front who do not come any more cost it their turns, and no more.
+    for _ in range(len(calls) + 2):
+        wait = budget.take("host", now, "last")
+        if wait == 0:
+            break
+        now += max(wait, GRACE)
+    assert wait == 0
 
 
 def test_nothing_is_kept_of_what_is_over() -> None:

@@ -136,3 +136,20 @@ def test_nothing_is_lost_or_doubled_wherever_the_one_joins_and_the_other_ends(
     got = [row["i"] for rest in result.rests for row in rest.data]
     assert got == list(range(ended, truth))
     assert result.hole is None
+
+
+def test_a_message_of_several_rows_without_names_of_their_own_stays_whole():
+    two = Copy(None, [{"symbol": "A"}, {"symbol": "B"}], None, None)
+    for channel in ("copyTradePosition", "allLiquidation", "kline"):
+        assert [rest.data for rest in go_on(channel, [], [two]).rests] == [two.data]
+
+
+def test_a_snapshot_is_dropped_only_if_the_old_connection_brought_what_it_holds():
+    assert places(go_on("orderbook", books("d4"), books("s5 d6"))) == [0, 1]
+    assert places(go_on("orderbook", books("d4 d5"), books("s5 d6"), drained=False)) == [0, 1]
+    assert places(go_on("orderbook", [], books("s5 d6"), drained=False)) == [0, 1]
+
+
+def test_odd_numbers_raise_nothing():
+    odd = Copy("delta", {"u": [1]}, None, None)
+    assert go_on("orderbook", [odd], [odd, odd]).rests == []

@@ -8,7 +8,13 @@ import pytest
 from fake_venue import API_KEY, API_SECRET, Rig
 from test_gaps import Reader
 
-from bybit_copyws.events import Blind, ClockSkew, Sighted
+from bybit_copyws.events import (
+    Blind,
+    ClockSkew,
+    Sighted,
+    SubscriptionState,
+    UnsubscribeConfirmed,
+)
 from bybit_copyws.policy.instant import Instant
 from bybit_copyws.policy.login import Login
 from bybit_copyws.policy.session import SessionSettings
@@ -275,3 +281,82 @@ def test_closing_makes_nobody_blind():
     rig.session.closed(rig.now)
     watch(rig, 60.0)
     assert rig.of(Blind) == []
+
+
+def test_a_link_lost_while_the_clock_is_asked_for_leaves_the_next_try_its_retry():
+    one = login()
+    one.refused(EXPIRED)
+    rig = Rig("v3-private")
+    rig.add(ORDERS)
+    rig.connect()
+    rig.session.login.refused(EXPIRED)  # the clock is being asked for
+    rig.venue.replies.clear()
+    rig.session._pending.clear()
+    rig.drop()
+    rig.venue.login_verdicts += [EXPIRED]
+    rig.connect()
+    rig.settle()
+    rig.check_settled()
+
+
+def test_a_pong_of_a_ping_before_another_tells_no_time():
+    rig = Rig("v5-private")
+    rig.start("order")
+    rig.tick(20.0)
+    rig.now = rig.now._replace(mono=rig.now.mono + 60.0, wall=rig.now.wall + 60.0)
+    rig.leap(0.0)  # a suspend: another ping goes out
+    server_ms = int((rig.now.wall - 60.0) * 1000)
+    rig.session.received(Pong(server_ms), rig.now)  # the first one's answer lay unread
+    rig.session.received(Pong(int(rig.now.wall * 1000)), rig.now)
+    rig.send()
+    assert rig.of(ClockSkew) == []
+
+
+def test_a_pong_that_took_long_tells_no_time():
+    rig = Rig("v5-private")
+    rig.start("order")
+    rig.tick(20.0)
+    sent_ms = int(rig.now.wall * 1000)
+    rig.wait(3.0)
+    rig.session.received(Pong(sent_ms - 60_000), rig.now)
+    rig.send()
+    assert rig.of(ClockSkew) == []
+
+
+def test_a_bot_is_told_although_the_first_connection_is_never_tried():
+    rig = Reader("v3-private")
+    rig.session.started = True  # and the budget lets it wait
+    rig.add(ORDERS)
+    watch(rig)
+    watch(rig, 10.0)
+    assert [each.seconds for each in rig.of(Blind)] == [10.0]
+
+
+# A connection that takes over
+
+
+def test_what_was_told_of_blindness_goes_on_with_the_next_connection():
+    old, new = Reader("v3-private"), Reader("v3-private")
+    old.start(ORDERS)
+    watch(old)
+    old.drop()
+    watch(old, 20.0)
+    assert len(old.of(Blind)) == 1
+    new.now = old.now
+    new.start(ORDERS)
+    new.session.take_over(old.session, new.now)
+    watch(new)
+    assert len(new.of(Sighted)) == 1
+
+
+def test_an_unsubscription_under_way_ends_with_the_old_connection():
+    old, new = Reader(), Reader()
+    (handler,) = old.start("publicTrade.AUSDT")
+    old.remove(handler)  # asked for, and not yet answered
+    new.start("publicTrade.BUSDT")
+    new.session.take_over(old.session, new.now)
+    new.send()
+    assert handler.state is SubscriptionState.CLOSED
+    assert [event.topics for event in new.of(UnsubscribeConfirmed)] == [("publicTrade.AUSDT",)]
+    new.settle()
+    assert new.venue.held == []  # and what only the new one had is given up
