@@ -174,9 +174,9 @@ _CLOCK_BEHIND = (
     "exchange's, or the link is slow. Set the clock (NTP) or raise auth_expires"
 )
 _CLOCK_OR_ENVIRONMENT = (
-    "Most likely the clock of this machine is off, or the key belongs to another environment: "
-    "the exchange's text does not tell which. Check the clock (NTP), the environment, and that the "
-    "secret is the key's own"
+    "Most likely the secret is not the key's own, the key belongs to another environment, or the "
+    "clock of this machine is off: the exchange's text does not tell which. Check the secret, the "
+    "environment, and the clock (NTP)"
 )
 _NO_SUCH_TOPIC = (
     "The exchange has no such topic on this socket: check symbol (upper case, listed as USDT "
