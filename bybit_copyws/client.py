@@ -25,6 +25,7 @@ from bybit_copyws.options import (
     check_kinds,
     check_seconds,
     check_size,
+    check_timeout,
     check_times,
     credentials_or_error,
     from_environment,
@@ -378,9 +379,13 @@ class CopyTradingClient:
 
         Args:
             timeout: seconds to wait for the connections to end in good order.
+
+        Raises:
+            ConfigurationError: the timeout is below 0 or no number; nothing is closed then.
         """
         if os.getpid() != self._process:
             return  # nothing of it is here; the parent's connections are not ours to close
+        check_timeout(timeout)
         deadline = time.monotonic() + timeout
         for stream in self._streams.values():
             stream.mute()
@@ -460,6 +465,7 @@ class CopyTradingClient:
             ConfigurationError: this is a callback, which would wait for itself.
         """
         self._check_open()
+        check_timeout(timeout)
         if self._in_a_callback_of(threading.get_ident()):
             raise ConfigurationError("rotate() inside a callback would wait for that callback")
         self._rotator.rotate(timeout)
@@ -574,6 +580,7 @@ class CopyTradingClient:
             ConfigurationError: it is not yet so, and this is a callback.
         """
         self._check_process()
+        check_timeout(timeout)
         if not predicate() and self._in_a_callback_of(threading.get_ident()):
             raise ConfigurationError(
                 "waiting inside a callback cannot work: what is waited for is read by the same "

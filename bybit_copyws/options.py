@@ -92,6 +92,16 @@ def check_seconds(name: str, value: float) -> None:
         )
 
 
+def check_timeout(value: float) -> None:
+    """Refuse what can be no time to wait; 0 is one.
+
+    Raises:
+        ConfigurationError: it is below 0, longer than a day, or no number.
+    """
+    if value != 0 or isinstance(value, bool):
+        check_seconds("timeout", value)
+
+
 def check_times(settings: SessionSettings) -> None:
     """Refuse times of a connection that can be none.
 

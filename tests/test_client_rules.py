@@ -43,6 +43,16 @@ def test_an_option_that_cannot_work_is_named(option: str, value: Any) -> None:
         CopyTradingClient(**{option: value})
 
 
+@pytest.mark.parametrize("value", [-1, float("nan"), "10", True, None])
+def test_a_timeout_that_can_be_none_is_named_and_closes_nothing(quiet: Sandbox, value: Any) -> None:
+    with make_client(quiet) as client:
+        subscription = client.subscribe(TRADES, ignore)
+        for wait in (client.wait_until_ready, subscription.wait, client.rotate, client.close):
+            with pytest.raises(ConfigurationError, match="timeout"):
+                wait(value)
+        client.wait_until_ready()
+
+
 @pytest.mark.parametrize("environment", ["nowhere", 7, None])
 def test_an_unknown_environment_is_named(environment: Any) -> None:
     with pytest.raises(ConfigurationError, match="environment"):

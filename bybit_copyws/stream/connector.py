@@ -25,6 +25,7 @@ from bybit_copyws.stream.tls import Tls
 from bybit_copyws.stream.tunnel import open_tunnel
 
 _IN_PROGRESS = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN)
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # the latter since OpenSSL 3.2
 _HANDSHAKE_SIZE = 16_384
 _MAX_HANDSHAKE = 2**20
 
@@ -163,7 +164,10 @@ class Connector:
             )
             raise attempt.failed(reason, lasting=True) from error
         except OSError as error:
-            raise attempt.failed(f"the TLS handshake failed ({error})") from error
+            text = f"the TLS handshake failed ({error})"
+            if getattr(error, "reason", None) in _NOT_TLS:
+                text += ": does the port want ws://, not wss://?"
+            raise attempt.failed(text) from error
         return tls
 
     @staticmethod

@@ -161,10 +161,16 @@ class Transport:
                 reason,
                 status=status,
                 retry_after=retry_after,
-                explanation=explain_status(status),
+                explanation=explain_status(status) or self._explain_silence(),
                 lasting=is_lasting(status),
             )
         )
+
+    def _explain_silence(self) -> str:
+        """Say what is likely if a server that is asked in clear says nothing at all."""
+        if self._endpoint.secure or self._link is None or self._link.received:
+            return ""
+        return "Does the port want wss://, not ws://?"
 
     def read(self) -> None:
         """Read until the link ends; called when the handshake is done."""

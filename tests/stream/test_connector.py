@@ -567,6 +567,7 @@ def test_a_server_that_talks_no_tls_is_refused(
 
     error = fails(connector(tls(plain), context=trusting))
     assert "TLS handshake failed" in error.reason
+    assert "does the port want ws://" in error.reason
 
 
 @pytest.mark.parametrize("how", ["end", "reset"])

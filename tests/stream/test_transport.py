@@ -163,6 +163,12 @@ def test_any_other_answer_is_an_error_that_says_what_came(
     assert not link.opened.is_set()
 
 
+def test_silence_to_a_request_in_clear_is_explained() -> None:
+    with running(lambda peer: peer.sock.close()) as link:
+        error = link.error()
+    assert "Does the port want wss://, not ws://?" in str(error)
+
+
 def test_retry_after_is_handed_on() -> None:
     def script(peer: Peer) -> None:
         peer.read_request()
