@@ -18,6 +18,7 @@ LEVELS = {
     "client": 6,
     "subscription": 5,
     "options": 5,
+    "delivery": 5,
     "stream": 4,
     "sandbox": 4,
     "policy": 3,
