@@ -501,5 +501,5 @@ class Life(RuleBasedStateMachine):
 def test_any_life(overflow):
     run_state_machine_as_test(
         type("Life", (Life,), {"overflow": overflow}),
-        settings=settings(max_examples=150, stateful_step_count=40, deadline=None),
+        settings=settings(max_examples=80, stateful_step_count=40, deadline=None),
     )
