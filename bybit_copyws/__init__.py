@@ -8,6 +8,7 @@ The public names, nothing else. Models are in :mod:`bybit_copyws.models`, lifecy
 import logging
 
 from bybit_copyws.client import CopyTradingClient
+from bybit_copyws.delivery import Worker
 from bybit_copyws.errors import (
     AuthenticationError,
     BybitCopyWSError,
@@ -56,6 +57,7 @@ __all__ = [
     "Subscription",
     "SubscriptionError",
     "SubscriptionState",
+    "Worker",
     "__version__",
 ]
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bybit_copyws.delivery import Worker, backlog_for, check_delivery, check_topic
 from bybit_copyws.errors import (
     BybitCopyWSError,
     ConfigurationError,
@@ -36,11 +37,13 @@ from bybit_copyws.policy.backoff import Backoff
 from bybit_copyws.policy.budget import PROCESS_BUDGET, ConnectionBudget
 from bybit_copyws.policy.channel import Handler
 from bybit_copyws.policy.session import SessionSettings
+from bybit_copyws.stream.dispatcher import callback_name
 from bybit_copyws.stream.log import GuardedLogger
 from bybit_copyws.stream.notifier import Listener, Notifier
 from bybit_copyws.stream.proxy import proxy_or_error
 from bybit_copyws.stream.rotation import Rotator
 from bybit_copyws.stream.stream import Stream, StreamSettings
+from bybit_copyws.stream.workers import Workers
 from bybit_copyws.subscription import Subscription
 from bybit_copyws.wire.profiles import Environment, Profile, find_environment, find_profile
 from bybit_copyws.wire.replies import explain
@@ -185,6 +188,7 @@ class CopyTradingClient:
         )
         self._settings = settings
         self._streams = {scope: self._make_stream(scope, self._notifier.post) for scope in Scope}
+        self._workers = Workers(self._streams, self._tell_change)
         self._rotator = Rotator(self._streams, self._make_stream, self._notifier.post, rotate_every)
 
     def _make_stream(self, scope: Scope, notify: Callable[[Sequence[Event]], None]) -> Stream:
@@ -257,7 +261,11 @@ class CopyTradingClient:
     # Topics
 
     def subscribe(
-        self, topic_or_topics: str | Iterable[str], callback: MessageCallback
+        self,
+        topic_or_topics: str | Iterable[str],
+        callback: MessageCallback,
+        *,
+        delivery: Worker | None = None,
     ) -> Subscription:
         """Call a function for every message of a topic, or of several.
 
@@ -267,46 +275,59 @@ class CopyTradingClient:
         Args:
             topic_or_topics: Bybit's names, such as ``orderbook.50.BTCUSDT``.
             callback: called with one :class:`Message`, in the run thread of its connection.
+            delivery: ``Worker(...)`` to call it in a thread of its own, behind a queue that is
+                bounded; ``None`` for the run thread, which is faster.
 
         Returns:
             The handle, which says whether the exchange accepted the topics.
 
         Raises:
             ConfigurationError: a topic is malformed or unknown, needs a key, or would pass the
-                exchange's limit for one connection; the callback is not callable. Nothing is
-                subscribed then.
+                exchange's limit for one connection; the callback is not callable; the delivery
+                does not suit a topic. Nothing is subscribed then.
             StreamClosed: the client was closed.
             AuthenticationError: the exchange refused the key before; for private topics.
             ConnectFailed: the connection was given up, see :class:`Backoff`.
         """
         check_callback(callback, "callback", "message")
+        check_delivery(delivery)
         self._check_open()
         topics = [self._parse(name) for name in dict.fromkeys(names_of(topic_or_topics))]
+        worker = None
+        if delivery is not None:
+            for topic in topics:
+                check_topic(topic, delivery)
+            worker = self._workers.make(backlog_for(delivery, callback_name(callback)))
         handlers: list[Handler] = []
         try:
             for scope in Scope:
                 mine = [topic for topic in topics if topic.scope is scope]
                 if mine:
                     with self._rotator.switch:
-                        handlers += self._streams[scope].subscribe(mine, callback)
+                        handlers += self._streams[scope].subscribe(mine, callback, worker)
+            if worker is not None:
+                self._workers.serve(worker, handlers)
         except Exception:
             self.remove(handlers)
+            if worker is not None:
+                worker.stop()
             raise
         self._start_streams()
         return Subscription(handlers, self)
 
-    def on(self, *topics: str) -> Callable[[_Callback], _Callback]:
+    def on(self, *topics: str, delivery: Worker | None = None) -> Callable[[_Callback], _Callback]:
         """Subscribe the decorated function, which is handed back unchanged.
 
         Args:
             topics: Bybit's names.
+            delivery: see :meth:`subscribe`.
 
         Raises:
             ConfigurationError: as :meth:`subscribe` does.
         """
 
         def register(callback: _Callback) -> _Callback:
-            self.subscribe(topics, callback)
+            self.subscribe(topics, callback, delivery=delivery)
             return callback
 
         return register
@@ -367,6 +388,7 @@ class CopyTradingClient:
         with self._lock:
             if not self._started or self._closed:
                 return
+            self._workers.start()
             for stream in self._streams.values():
                 stream.start()
 
@@ -389,6 +411,7 @@ class CopyTradingClient:
         deadline = time.monotonic() + timeout
         for stream in self._streams.values():
             stream.mute()
+        self._workers.mute()
         if threading.current_thread() is not threading.main_thread():
             self._close(deadline, threading.get_ident())
             return
@@ -417,7 +440,7 @@ class CopyTradingClient:
             for stream in self._rotator.streams():
                 stream.end()
             self._join(deadline)
-            if not self._in_a_callback_of(me):
+            if me not in self._callback_threads():
                 self._notifier.close(max(0.0, deadline - time.monotonic()))
         finally:
             self._closers.discard(me)
@@ -431,21 +454,28 @@ class CopyTradingClient:
             self._rotator.end()
             for stream in self._rotator.streams():
                 stream.begin_close()
+            self._workers.stop()
             if rest is not None:
                 rest.close()
         self._done.set()
         self._tell_change()
 
     def _join(self, deadline: float) -> None:
-        for stream in self._rotator.streams():
-            for thread in stream.threads:
-                # A connection whose callback is closing ends after that callback: neither may it
+        groups = [stream.threads for stream in self._rotator.streams()]
+        groups += [[thread] for thread in self._workers.threads]
+        for threads in groups:
+            for thread in threads:
+                # What is closing from its own callback ends after that callback: neither may it
                 # wait for itself, nor two callbacks that close at the same time for each other.
-                while thread.is_alive() and not self._closers & stream.thread_ids:
+                while thread.is_alive() and not self._closers & {each.ident for each in threads}:
                     left = deadline - time.monotonic()
                     if left <= 0:
                         return
                     thread.join(min(left, 0.05))
+
+    def _callback_threads(self) -> set[int | None]:
+        streams = (stream.thread_ids for stream in self._streams.values())
+        return {thread.ident for thread in self._workers.threads}.union(*streams)
 
     def rotate(self, timeout: float = 30.0) -> None:
         """Replace every open connection by a new one, so that nothing is lost.
@@ -600,6 +630,7 @@ class CopyTradingClient:
             if mine:
                 with self._rotator.switch:
                     self._streams[scope].unsubscribe(mine)
+        self._workers.removed(handlers)
 
     def terminal_error(self, handlers: Sequence[Handler]) -> StreamError | None:
         """Return what ended the connections of some handlers for good, if anything."""
@@ -636,7 +667,8 @@ class CopyTradingClient:
             self._changed.notify_all()
         if self._error() is not None:
             self._done.set()
-        if self._closed and all(each.state is State.CLOSED for each in self._streams.values()):
+        ended = all(each.state is State.CLOSED for each in self._streams.values())
+        if self._closed and ended and self._workers.ended:
             self._notifier.finish()  # every event is queued by now
 
     def _interrupted(self, error: BaseException) -> None:

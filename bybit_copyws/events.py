@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from bybit_copyws.messages import Gap
+from bybit_copyws.messages import Gap, MessageCallback
 
 
 class State(enum.Enum):
@@ -106,11 +106,13 @@ class GapOpened(Event, frozen=True, kw_only=True):
         topics: as the user named them.
         since: wall clock, seconds since the epoch, of the last sign that nothing was missing.
         reason: why, in words.
+        callback: the one whose worker lost messages, if no other callback has missed any.
     """
 
     topics: tuple[str, ...]
     since: float
     reason: str
+    callback: MessageCallback | None = None
 
 
 class GapClosed(Event, frozen=True, kw_only=True):
@@ -121,9 +123,11 @@ class GapClosed(Event, frozen=True, kw_only=True):
 
     Attributes:
         gap: what may be missing.
+        callback: the one whose worker lost messages, if no other callback has missed any.
     """
 
     gap: Gap
+    callback: MessageCallback | None = None
 
 
 class TopicStale(Event, frozen=True, kw_only=True):

@@ -7,6 +7,28 @@ from typing import Any
 import msgspec
 
 
+class QueueHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """The queue before a callback that has a worker; shared by all topics of its subscription.
+
+    Attributes:
+        queued: messages that wait.
+        queued_bytes: bytes of them, as received.
+        dropped: messages that were dropped because the queue was full.
+        skipped: messages that ``"latest"`` left out for a newer one.
+        most_queued: messages that ever waited at the same time.
+        most_bytes: bytes that ever waited at the same time.
+        oldest_ns: wall clock of arrival of the one that waits longest, nanoseconds, or ``None``.
+    """
+
+    queued: int
+    queued_bytes: int
+    dropped: int
+    skipped: int
+    most_queued: int
+    most_bytes: int
+    oldest_ns: int | None
+
+
 class TopicHealth(msgspec.Struct, frozen=True, kw_only=True):
     """One callback on one topic.
 
@@ -19,6 +41,7 @@ class TopicHealth(msgspec.Struct, frozen=True, kw_only=True):
         seconds: time spent in it altogether.
         age: seconds since the last message of the topic, or ``None``.
         gap: why messages of the topic may be missing at present, or ``None``.
+        queue: what waits for the callback, if it has a worker.
     """
 
     topic: str
@@ -29,6 +52,7 @@ class TopicHealth(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     age: float | None
     gap: str | None
+    queue: QueueHealth | None
 
 
 class ConnectionHealth(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ LEVELS = {
     "subscription": 5,
     "rest": 5,
     "options": 4,
+    "delivery": 4,
     "stream": 4,
     "sandbox": 4,
     "policy": 3,

@@ -15,6 +15,7 @@ from typing import Any
 
 from exchange import PRIVATE, PUBLIC, held, make_client
 
+from bybit_copyws import Worker
 from bybit_copyws.events import BadMessage, GapClosed, GapOpened, State, StateChanged
 from bybit_copyws.messages import Gap, Message
 from bybit_copyws.sandbox import Checker, FaultProxy, Sandbox
@@ -29,10 +30,12 @@ class Watched:
         exchange: what it is a client of.
         through: a proxy on the way to it, or ``None``.
         topics: what to subscribe.
+        delivery: how the messages reach the callback.
         options: of the client.
 
     Attributes:
         client: the client.
+        hold: while it is cleared, the callback does not return.
         reasons: why links were lost, in order.
         gaps: what was said to be missing, in order.
         wrong: what is wrong with that.
@@ -44,6 +47,7 @@ class Watched:
         exchange: Sandbox,
         through: FaultProxy | None = None,
         topics: tuple[str, ...] = (*PUBLIC, *PRIVATE),
+        delivery: Worker | None = None,
         **options: Any,
     ) -> None:
         self.exchange = exchange
@@ -54,7 +58,9 @@ class Watched:
         self._aliases = options.get("profile") == "v5"
         self.gaps: list[Gap] = []
         self.wrong: list[str] = []
-        self._open: dict[str, float] = {}
+        self.hold = threading.Event()
+        self.hold.set()
+        self._open: dict[tuple[str, object], float] = {}
         self._last: dict[str, Message] = {}
         self._lock = threading.Lock()
         options.setdefault("ssl_context", exchange.ssl_context)
@@ -65,7 +71,7 @@ class Watched:
         self.client.listen(self._note_opening, GapOpened)
         self.client.listen(self._note_closing, GapClosed)
         self.client.listen(self.bad.append, BadMessage)
-        self.client.subscribe(topics, self._take)
+        self.client.subscribe(topics, self._take, delivery=delivery)
 
     def _note_loss(self, event: StateChanged) -> None:
         if event.new is State.BACKOFF:
@@ -73,15 +79,16 @@ class Watched:
 
     def _note_opening(self, event: GapOpened) -> None:
         for name in event.topics:
-            if name in self._open:
+            key = (name, event.callback)
+            if key in self._open:
                 self.wrong.append(f"{name}: a second gap opened inside the first: {event.reason}")
-            self._open[name] = event.since
+            self._open[key] = event.since
 
     def _note_closing(self, event: GapClosed) -> None:
         gap = event.gap
         self.gaps.append(gap)
         for name in gap.topics:
-            if self._open.pop(name, None) != gap.since:
+            if self._open.pop((name, event.callback), None) != gap.since:
                 self.wrong.append(f"{name}: a gap closed that was not open: {gap.reason}")
 
     def _take(self, message: Message) -> None:
@@ -94,6 +101,7 @@ class Watched:
                 self.wrong.append(f"{name}: a message came with {gap}")
             if (seen and seen.received_ns) != (before and before.received_ns):
                 self.wrong.append(f"{name}: the gap names another message as the last one: {gap}")
+        assert self.hold.wait(_PATIENCE)
         self.checker.got(self._wire(name), message.raw, after_gap=gap is not None)
 
     @property

@@ -6,26 +6,54 @@ connection's lock. Must not know what is asked of the exchange, nor why somethin
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from bybit_copyws.events import SubscriptionState
-from bybit_copyws.messages import Gap, MessageCallback, Seen
+from bybit_copyws.health import QueueHealth
+from bybit_copyws.messages import Gap, Message, MessageCallback, Seen
 from bybit_copyws.policy.sequence import BookSequence
 from bybit_copyws.wire.topics import Topic
+
+
+class Courier(Protocol):
+    """Takes messages to a callback in another thread."""
+
+    @property
+    def running(self) -> tuple[Handler, float] | None:
+        """The handler that is running there and since when (monotonic), or ``None``."""
+
+    def put(self, handler: Handler, message: Message) -> None:
+        """Take a message; may wait until there is room."""
+
+    def figures(self) -> QueueHealth:
+        """Return how the queue is doing."""
 
 
 class Handler:
     """One callback registered for one topic, with its fate and its figures.
 
     Written by the registry (``state``, ``ret_msg``) and by the thread that runs the callback
-    (the counters); others only read.
+    (the counters); others only read. With a ``courier`` that is another thread than the reader's.
     """
 
-    __slots__ = ("active", "callback", "calls", "failures", "ret_msg", "seconds", "state", "topic")
+    __slots__ = (
+        "active",
+        "callback",
+        "calls",
+        "courier",
+        "failures",
+        "ret_msg",
+        "seconds",
+        "state",
+        "topic",
+    )
 
-    def __init__(self, topic: Topic, callback: MessageCallback) -> None:
+    def __init__(
+        self, topic: Topic, callback: MessageCallback, courier: Courier | None = None
+    ) -> None:
         self.topic = topic
         self.callback = callback
+        self.courier = courier
         self.state = SubscriptionState.PENDING
         self.active = True  # cleared when it is taken out: the reader may still hold its route
         self.ret_msg: str | None = None

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from bybit_copyws.errors import ConfigurationError
 from bybit_copyws.events import SubscriptionState
 from bybit_copyws.messages import MessageCallback
-from bybit_copyws.policy.channel import Channel, Handler, Route
+from bybit_copyws.policy.channel import Channel, Courier, Handler, Route
 from bybit_copyws.policy.staleness import longest_silence
 from bybit_copyws.wire.operations import SUBSCRIBE, args_size
 from bybit_copyws.wire.topics import Topic
@@ -104,15 +104,20 @@ class Registry:
 
     # What the user wants
 
-    def add(self, topics: Sequence[Topic], callback: MessageCallback) -> list[Handler]:
-        """Register a callback for topics.
+    def add(
+        self,
+        topics: Sequence[Topic],
+        callback: MessageCallback,
+        courier: Courier | None = None,
+    ) -> list[Handler]:
+        """Register a callback for topics, maybe with somebody who takes the messages to it.
 
         Raises:
             ConfigurationError: the connection would hold more characters of topics than the
                 exchange takes; nothing is changed then.
         """
         self._check_room(topics)
-        handlers = [Handler(topic, callback) for topic in topics]
+        handlers = [Handler(topic, callback, courier) for topic in topics]
         for handler in handlers:
             record = self._records.get(handler.topic.wire) or self._record(handler.topic)
             record.handlers.append(handler)

@@ -138,6 +138,10 @@ class Dispatcher:
                 self.running = (handler, started)
                 if self.stopped or not handler.active:
                     continue
+                if handler.courier is not None:  # it counts, and tells what came of it
+                    handler.courier.put(handler, message)
+                    started = _now()
+                    continue
                 try:
                     handler.callback(message)
                 except (KeyboardInterrupt, SystemExit) as error:

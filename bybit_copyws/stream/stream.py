@@ -14,10 +14,9 @@ import itertools
 import random
 import ssl
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from bybit_copyws.errors import (
     AuthenticationError,
@@ -31,12 +30,14 @@ from bybit_copyws.events import (
     CallbackFailed,
     CallbackSlow,
     Event,
+    GapClosed,
+    GapOpened,
     State,
 )
 from bybit_copyws.health import ConnectionHealth, TopicHealth
 from bybit_copyws.messages import Gap, Message, MessageCallback
 from bybit_copyws.policy.budget import ConnectionBudget
-from bybit_copyws.policy.channel import Channel, Handler
+from bybit_copyws.policy.channel import Channel, Courier, Handler
 from bybit_copyws.policy.instant import Instant
 from bybit_copyws.policy.liveness import LinkStatus
 from bybit_copyws.policy.session import Session, SessionSettings
@@ -59,6 +60,7 @@ from bybit_copyws.wire.topics import Scope, Topic
 
 _log = GuardedLogger(__name__)
 _T = TypeVar("_T")
+Running: TypeAlias = tuple[Handler, float]
 
 SLOW_CALLBACK = 1.0
 """A callback that runs for so many seconds is reported."""
@@ -146,13 +148,18 @@ class Stream:
         self._successor: Callable[[bool], bool] | None = None
         self._retired = False
         self._predecessor: Stream | None = None  # whose thread still delivers for this one
-        self._reported_slow: object = None
+        self._reported_slow: list[Running] = []
         self._bad_messages = 0
         self._warned = False
 
     # For the client, from any thread
 
-    def subscribe(self, topics: Sequence[Topic], callback: MessageCallback) -> list[Handler]:
+    def subscribe(
+        self,
+        topics: Sequence[Topic],
+        callback: MessageCallback,
+        courier: Courier | None = None,
+    ) -> list[Handler]:
         """Register a callback for topics; the request leaves as soon as the link allows."""
 
         def change(now: Instant) -> list[Handler]:
@@ -160,7 +167,7 @@ class Stream:
                 raise self._session.error.again()
             if self._session.state in (State.CLOSING, State.CLOSED):
                 raise StreamClosed("the client was closed; make a new one")
-            handlers = self._session.registry.add(topics, callback)
+            handlers = self._session.registry.add(topics, callback, courier)
             self._session.replan(now)
             return handlers
 
@@ -292,6 +299,7 @@ class Stream:
             seconds=handler.seconds,
             age=None if channel.last is None else now - channel.last[0],
             gap=None if channel.open_gap is None else channel.open_gap.reason,
+            queue=None if handler.courier is None else handler.courier.figures(),
         )
 
     # For the supervisor, in the run thread
@@ -537,6 +545,31 @@ class Stream:
         _log.error("! a callback raised %s: closing", type(error).__name__, exc_info=error)
         self._on_interrupt(error)
 
+    # For the workers of callbacks, in their threads (the first also in the run thread)
+
+    def fell_behind(self, handler: Handler, since: float, reason: str) -> None:
+        """Report that a callback loses messages because it is too slow."""
+        _log.warning("! %s: messages are left out: %s", handler.topic.name, reason)
+        event = GapOpened(
+            time=self._clock.now().wall,
+            connection=self.scope.value,
+            topics=(handler.topic.name,),
+            since=since,
+            reason=reason,
+            callback=handler.callback,
+        )
+        self._notify([event])
+
+    def caught_up(self, handler: Handler, gap: Gap) -> None:
+        """Report that it gets all of them again."""
+        event = GapClosed(
+            time=self._clock.now().wall,
+            connection=self.scope.value,
+            gap=gap,
+            callback=handler.callback,
+        )
+        self._notify([event])
+
     # For the heartbeat, in its thread
 
     def beat(self) -> float | None:
@@ -551,7 +584,7 @@ class Stream:
         if state is State.CLOSING and self._close_overdue():
             transport.end()
             return _LOOK
-        self._report_slow_callback()
+        self._report_slow_callbacks()
         status = transport.status()._replace(last_message=self._dispatcher.last_message)
         deadline = self._apply(lambda now: self._tick(now, status))
         look = _BLOCKED_LOOK if status.blocked_since or state is State.CLOSING else _LOOK
@@ -574,27 +607,32 @@ class Stream:
         since = self._closing_since
         return since is None or self._clock.now().mono - since >= _CLOSE_WAIT
 
-    def _report_slow_callback(self) -> None:
-        running = self._dispatcher.running
-        if running is None or running is self._reported_slow:
-            return
-        handler, since = running
-        seconds = time.monotonic() - since
-        if seconds < SLOW_CALLBACK:
-            return
-        self._reported_slow = running
-        name = callback_name(handler.callback)
-        _log.warning("! callback %s has been running for %.1f s", name, seconds)
-        self._notify(
-            [
-                CallbackSlow(
-                    time=self._clock.now().wall,
-                    connection=self.scope.value,
-                    callback=handler.callback,
-                    seconds=seconds,
-                )
-            ]
-        )
+    def _report_slow_callbacks(self) -> None:
+        running = self._running()
+        self._reported_slow = [each for each in self._reported_slow if each in running]
+        now = self._clock.now()
+        for each in running:
+            handler, since = each
+            seconds = now.mono - since
+            if seconds < SLOW_CALLBACK or each in self._reported_slow:
+                continue
+            self._reported_slow.append(each)
+            name = callback_name(handler.callback)
+            _log.warning("! callback %s has been running for %.1f s", name, seconds)
+            event = CallbackSlow(
+                time=now.wall,
+                connection=self.scope.value,
+                callback=handler.callback,
+                seconds=seconds,
+            )
+            self._notify([event])
+
+    def _running(self) -> list[Running]:
+        """Return what runs of this connection, in the run thread and in workers."""
+        with self._lock:
+            couriers = {each.courier for each in self._session.registry.handlers}
+        found = [self._dispatcher.running, *(each.running for each in couriers if each is not None)]
+        return [each for each in found if each is not None and each[0].topic.scope is self.scope]
 
     # Inside
 
