@@ -176,8 +176,7 @@ class TopicArbiter:
         elif item.snapshot and not line.place.synced and not self._carried():
             self._force(line)  # whoever begins anew needs it, even if nothing was missed
         else:
-            self._ledger.drop(line.place, self._pop(line))
-            self._dropped += 1
+            self._ledger.drop(line.place, self._drop(line))
         return True
 
     def _carried(self) -> bool:
@@ -192,7 +191,10 @@ class TopicArbiter:
         """Pass on the first item of a line's queue though something may be missing before it."""
         if not line.place.synced and not self._ledger.continues(line.queue[0]):
             self._hole = f"{why or line.doubt}, and no other one brought what came before"
-            if self._ledger.adopt(line.place, line.queue):
+            stale = self._ledger.stale(line.place, line.queue)
+            for _ in range(stale):
+                self._drop(line)
+            if stale or self._ledger.adopt(line.place, line.queue):
                 return
         self._pass(line)
 
@@ -202,11 +204,16 @@ class TopicArbiter:
             self._ledger.broke()
             # What this line sends counts from here on. Any other must overlap with it first.
             for other in self._lines.values():
-                other.place.synced = other.place.synced and other is line
+                if other is not line:
+                    other.place.forget()
         self._passed += 1
         item = self._pop(line)
         strange = self._ledger.record(line.place, item)
         self._out.append((item, hole or strange))
+
+    def _drop(self, line: _Line) -> Item:
+        self._dropped += 1
+        return self._pop(line)
 
     def _pop(self, line: _Line) -> Item:
         line.waits_since = self._passed

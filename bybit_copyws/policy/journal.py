@@ -9,10 +9,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Hashable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 
 from bybit_copyws.policy.identity import Item
-from bybit_copyws.policy.ledger import Ledger, Place, Verdict
+from bybit_copyws.policy.ledger import Ledger, Place, Verdict, newer
 
 DISAGREE = "the connections disagree: this one brought it after another had gone on"
 
@@ -46,6 +46,10 @@ class JournalPlace(Place):
         self.synced = True
         self.position, self.known_from = position, known_from
         self.skipped.clear()
+        self.forget_queue()
+
+    def forget_queue(self) -> None:
+        """Begin anew with comparing the queue."""
         self.queued.clear()
         self.lookup.clear()
         self.looked_at = 0
@@ -64,7 +68,8 @@ class Journal(Ledger[JournalPlace]):
         self._unique = unique
         self._remembered = remembered
         self._start = self._end = 0
-        self._unbroken_from = 0  # there is no hole behind this position
+        self._holes: deque[int] = deque()  # before which positions something may be missing
+        self._ts: int | None = None
         self._keys: dict[int, Hashable] = {}
         self._positions: dict[Hashable, list[int]] = {}
         self._late: deque[tuple[int, Hashable]] = deque()  # passed out of order, not in _keys
@@ -92,7 +97,11 @@ class Journal(Ledger[JournalPlace]):
         key = queue[0].key
         if place.position < place.known_from or self._passed_at(place, key) is not None:
             return Verdict.OLD
-        return Verdict.OLD if place.skipped[key] else Verdict.NEXT
+        if place.skipped[key]:
+            return Verdict.OLD
+        # What is missing at a hole comes too late once the hole was announced.
+        at_hole = place.position < self._end and place.position in self._holes
+        return Verdict.OLD if at_hole else Verdict.NEXT
 
     def drop(self, place: JournalPlace, item: Item) -> None:
         """Note that an old item was taken out of the queue."""
@@ -101,7 +110,7 @@ class Journal(Ledger[JournalPlace]):
             return
         passed_at = self._passed_at(place, item.key)
         if passed_at is None:
-            place.skipped[item.key] -= 1
+            place.skipped -= Counter((item.key,))
         elif passed_at >= place.position:
             if not self._unique:
                 self._skip(place, passed_at)
@@ -109,13 +118,17 @@ class Journal(Ledger[JournalPlace]):
 
     def record(self, place: JournalPlace, item: Item) -> str | None:
         """Note that an item is passed on; tell if it comes out of order."""
+        broken = bool(self._holes) and self._holes[-1] == self._end
         if place.synced and place.position < self._end:
-            # Not listed, for it has no place in the order of the others; but it was passed.
-            self._positions.setdefault(item.key, []).append(self._end - 1)
-            self._late.append((self._end - 1, item.key))
-            return DISAGREE
+            if not broken:
+                # Not listed, for it has no place in the order of the others; but it was passed.
+                self._positions.setdefault(item.key, []).append(self._end - 1)
+                self._late.append((self._end - 1, item.key))
+                return DISAGREE
+            self._skip(place, self._end)
         self._positions.setdefault(item.key, []).append(self._end)
         self._keys[self._end] = item.key
+        self._ts = item.ts
         self._end += 1
         if place.synced:
             place.position = self._end
@@ -127,11 +140,18 @@ class Journal(Ledger[JournalPlace]):
 
     def broke(self) -> None:
         """Note that something may be missing before the item that is recorded next."""
-        self._unbroken_from = self._end
+        self._holes.append(self._end)
 
     def continues(self, item: Item) -> bool:  # noqa: ARG002
         """Return ``False``: an opaque key proves nothing by itself."""
         return False
+
+    def stale(self, place: JournalPlace, queue: deque[Item]) -> int:
+        """Return how many at the head of a queue are older, by time, than what was passed."""
+        count = sum(1 for _ in takewhile(lambda item: newer(self._ts, item.ts), queue))
+        if count:
+            place.forget_queue()
+        return count
 
     def adopt(self, place: JournalPlace, queue: deque[Item]) -> bool:
         """Take a place where a queue may fit: rather miss something than repeat it.
@@ -148,12 +168,14 @@ class Journal(Ledger[JournalPlace]):
     @property
     def _floor(self) -> int:
         """From where on the journal is a copy of what the exchange sent."""
-        return max(self._start, self._unbroken_from)
+        return max(self._start, self._holes[-1] if self._holes else 0)
 
     def _forget(self) -> None:
         oldest = self._start
         self._start += 1
         self._unlist(self._keys.pop(oldest))
+        if self._holes and self._holes[0] <= oldest:
+            self._holes.popleft()
         while self._late and self._late[0][0] <= oldest:
             self._unlist(self._late.popleft()[1])
 

@@ -34,6 +34,10 @@ class Place:
     def __init__(self) -> None:
         self.synced = False
 
+    def forget(self) -> None:
+        """Make the place unknown."""
+        self.synced = False
+
 
 PlaceT = TypeVar("PlaceT", bound=Place)
 
@@ -70,6 +74,13 @@ class Ledger(ABC, Generic[PlaceT]):
         """Return whether an item proves by itself that nothing is missing before it."""
 
     @abstractmethod
+    def stale(self, place: PlaceT, queue: deque[Item]) -> int:
+        """Return how many at the head of a queue are older, by their times, than what was passed.
+
+        Asked if nothing else can settle the queue; so many are then taken out of it.
+        """
+
+    @abstractmethod
     def adopt(self, place: PlaceT, queue: deque[Item]) -> bool:
         """Take the likeliest place for a queue that nothing else can settle, if there is one."""
 
@@ -90,6 +101,10 @@ class NumberedPlace(Place):
         self.count = 0  # how many items of this number in a row
         self.ts: int | None = None
 
+    def forget(self) -> None:
+        """Make the place unknown, the epoch too."""
+        self.synced, self.number = False, None
+
 
 class NumberedLedger(Ledger[NumberedPlace]):
     """Items in the order of their numbers; equal ones in a row are counted.
@@ -109,6 +124,8 @@ class NumberedLedger(Ledger[NumberedPlace]):
         self._number: int | None = None
         self._count = 0
         self._ts: int | None = None
+        # A connection whose first item this number was: nobody else can tell how many came before.
+        self._starter: NumberedPlace | None = None
 
     def place(self) -> NumberedPlace:
         """Return the place of a connection of which nothing is known yet."""
@@ -116,7 +133,7 @@ class NumberedLedger(Ledger[NumberedPlace]):
 
     def covers(self, place: NumberedPlace) -> bool:
         """Return whether a place is known: numbers need no memory."""
-        return place.synced
+        return place.synced and self._starter in (None, place)
 
     def judge(self, place: NumberedPlace, queue: deque[Item]) -> Verdict:
         """Return what the first item of a connection's queue is."""
@@ -157,11 +174,15 @@ class NumberedLedger(Ledger[NumberedPlace]):
     def record(self, place: NumberedPlace, item: Item) -> str | None:
         """Note that an item is passed on."""
         last = self._number
+        if not self._chained and not place.synced:
+            self._starter = place
+        elif item.key != last:
+            self._starter = None
         restarted = last is not None and (
             item.key < last or self._epoch_of(place, item) > self._epoch
         )
-        if restarted:
-            self._epoch += 1
+        if restarted or last is None:
+            self._epoch += restarted
             self._epoch_ts = item.ts
         self._count = self._count + 1 if item.key == last and not restarted else 1
         self._number, self._ts = item.key, item.ts
@@ -173,6 +194,10 @@ class NumberedLedger(Ledger[NumberedPlace]):
 
     def broke(self) -> None:
         """Do nothing: what is missing shows in the numbers."""
+
+    def stale(self, place: NumberedPlace, queue: deque[Item]) -> int:  # noqa: ARG002
+        """Return 0: numbers tell what is older."""
+        return 0
 
     def adopt(self, place: NumberedPlace, queue: deque[Item]) -> bool:  # noqa: ARG002
         """Return ``False``: numbers leave no choice of places."""
@@ -187,6 +212,7 @@ class NumberedLedger(Ledger[NumberedPlace]):
         return self._chained and last is not None and item.key in (last, last + 1)
 
     def _judge_equal(self, place: NumberedPlace, item: Item) -> Verdict:
+        place.synced = place.synced and self._starter in (None, place)
         if not place.synced:
             # Where equal numbers are different updates, it is unknown which of them this is.
             return Verdict.OLD if self._chained else Verdict.WAIT
@@ -196,20 +222,22 @@ class NumberedLedger(Ledger[NumberedPlace]):
     def _epoch_of(self, place: NumberedPlace, item: Item) -> int:
         if place.number is not None:
             epoch = place.epoch + _went_back(place, item)
-            if epoch >= self._epoch or not _newer(item.ts, self._epoch_ts):
+            if epoch >= self._epoch or not newer(item.ts, self._epoch_ts):
                 return epoch
             # Younger than the restart that it should come before: the count does not hold here.
-            place.number, place.synced = None, False
-        if self._epoch and _newer(self._epoch_ts, item.ts):
+            place.forget()
+        last = self._number or 0
+        if (self._epoch or item.key > last) and newer(self._epoch_ts, item.ts):
             return self._epoch - 1
-        if self._chained and item.snapshot and item.key < (self._number or 0):
+        if self._chained and item.key < last:
             # Either this connection is beyond a restart, or it is late. The next message of
             # another one tells: what is younger than this and not restarted means it was late.
-            return self._epoch + _newer(item.ts, self._ts)
+            return self._epoch + newer(item.ts, self._ts)
         return self._epoch
 
 
-def _newer(ts: int | None, other: int | None) -> bool:
+def newer(ts: int | None, other: int | None) -> bool:
+    """Return whether a time is later than another one, both known."""
     return ts is not None and other is not None and ts > other
 
 
@@ -217,4 +245,4 @@ def _went_back(place: NumberedPlace, item: Item) -> bool:
     """Return whether a connection has come to a new epoch with an item."""
     if place.number is None or item.key >= place.number:
         return False
-    return (item.snapshot and item.key == 1) or not _newer(place.ts, item.ts)
+    return (item.snapshot and item.key == 1) or not newer(place.ts, item.ts)
