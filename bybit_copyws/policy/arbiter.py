@@ -171,7 +171,8 @@ class TopicArbiter:
         verdict = self._ledger.judge(line.place, line.queue)
         if verdict is Verdict.WAIT:
             return False
-        if verdict is Verdict.NEXT:
+        alone = len(self._lines) == 1 and self._ledger.leads(line.place)
+        if verdict is Verdict.NEXT or alone:  # nobody else can have brought it
             self._pass(line)
         elif item.snapshot and not line.place.synced and not self._carried():
             self._force(line)  # whoever begins anew needs it, even if nothing was missed

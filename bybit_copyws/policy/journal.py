@@ -142,6 +142,10 @@ class Journal(Ledger[JournalPlace]):
         """Note that something may be missing before the item that is recorded next."""
         self._holes.append(self._end)
 
+    def leads(self, place: JournalPlace) -> bool:  # noqa: ARG002
+        """Return ``False``: what is sent again is known to be the same."""
+        return False
+
     def continues(self, item: Item) -> bool:  # noqa: ARG002
         """Return ``False``: an opaque key proves nothing by itself."""
         return False
@@ -206,11 +210,10 @@ class Journal(Ledger[JournalPlace]):
         if not self._news(place, queue):
             return False
         if self._unique:
-            for index, key in enumerate(place.queued):
-                if key in self._positions:
-                    position = self._positions[key][-1]
-                    place.put(position - index, position)
-                    return True
+            index = next(i for i, key in enumerate(place.queued) if key in self._positions)
+            position = self._positions[place.queued[index]][-1]
+            place.put(position - index, position)
+            return True
         # Items that may come again prove a place only if there is a change between them: of a
         # few equal ones, it is unknown how many came before this connection began.
         found = list(islice(self._fitting(place.queued, common=2), 2))

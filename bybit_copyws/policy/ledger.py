@@ -70,6 +70,10 @@ class Ledger(ABC, Generic[PlaceT]):
         """Return whether a place is known and still remembered."""
 
     @abstractmethod
+    def leads(self, place: PlaceT) -> bool:
+        """Return whether a connection brought what was passed last and may be taken as it is."""
+
+    @abstractmethod
     def continues(self, item: Item) -> bool:
         """Return whether an item proves by itself that nothing is missing before it."""
 
@@ -121,6 +125,7 @@ class NumberedLedger(Ledger[NumberedPlace]):
         self._deltas = False  # level 1 has none, and its numbers are not consecutive
         self._epoch = 0
         self._epoch_ts: int | None = None
+        self._epoch_sure = True  # its first item was passed, not one amid it after a hole
         self._number: int | None = None
         self._count = 0
         self._ts: int | None = None
@@ -133,7 +138,8 @@ class NumberedLedger(Ledger[NumberedPlace]):
 
     def covers(self, place: NumberedPlace) -> bool:
         """Return whether a place is known: numbers need no memory."""
-        return place.synced and self._starter in (None, place)
+        in_epoch = self._epoch_sure or place.epoch == self._epoch
+        return place.synced and in_epoch and self._starter in (None, place)
 
     def judge(self, place: NumberedPlace, queue: deque[Item]) -> Verdict:
         """Return what the first item of a connection's queue is."""
@@ -184,6 +190,7 @@ class NumberedLedger(Ledger[NumberedPlace]):
         if restarted or last is None:
             self._epoch += restarted
             self._epoch_ts = item.ts
+            self._epoch_sure = place.synced or last is None
         self._count = self._count + 1 if item.key == last and not restarted else 1
         self._number, self._ts = item.key, item.ts
         self._deltas |= self._chained and not item.snapshot
@@ -191,6 +198,11 @@ class NumberedLedger(Ledger[NumberedPlace]):
         place.epoch, place.number = self._epoch, item.key
         place.count, place.ts = self._count, item.ts
         return None
+
+    def leads(self, place: NumberedPlace) -> bool:
+        """Return whether a connection brought what was passed last."""
+        at = (place.epoch, place.number)
+        return place.synced and at == (self._epoch, self._number)
 
     def broke(self) -> None:
         """Do nothing: what is missing shows in the numbers."""
