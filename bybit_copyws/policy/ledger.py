@@ -201,8 +201,8 @@ class NumberedLedger(Ledger[NumberedPlace]):
 
     def leads(self, place: NumberedPlace) -> bool:
         """Return whether a connection brought what was passed last."""
-        at = (place.epoch, place.number)
-        return place.synced and at == (self._epoch, self._number)
+        at = (place.epoch, place.number, place.count)
+        return place.synced and at == (self._epoch, self._number, self._count)
 
     def broke(self) -> None:
         """Do nothing: what is missing shows in the numbers."""

@@ -373,6 +373,16 @@ def test_a_line_that_goes_on_after_another_went_back_alone_is_not_old():
     assert leave(its, A) == ["!", "d101"]
 
 
+def test_a_restart_told_after_a_hole_covers_nobody_who_is_behind_it():
+    its = arbiter("orderbook", A, B)
+    feed(its, (A, snapshot(100)))
+    its.leave(A)
+    assert feed(its, (C, snapshot(12, ts=212)), (B, snapshot(1, ts=201))) == ["!", "s12"]
+    assert not its.covered(B)  # whether it has restarted already is not known
+    assert feed(its, (B, delta(12, ts=212)), (B, delta(13, ts=213))) == ["d13"]
+    assert its.covered(B)
+
+
 def test_an_old_message_between_younger_ones_is_dropped():
     its = arbiter("orderbook", A, B)
     feed(its, (A, snapshot(100)), (A, delta(101)), (A, delta(102)))
@@ -434,6 +444,14 @@ def test_a_ticker_line_alone_after_all_were_gone_begins_with_its_snapshot():
         "full",
         "a",
     ]
+
+
+def test_a_line_left_alone_amid_equal_numbers_goes_on_where_the_other_was():
+    its = arbiter("tickers", A)
+    feed(its, (A, ticker(10, "x", "snapshot")), (B, ticker(9, "full", "snapshot")))
+    feed(its, *((A, ticker(11, each)) for each in "abc"))
+    its.leave(A)
+    assert feed(its, *((B, ticker(11, each)) for each in "abcd")) == ["d"]
 
 
 def test_without_a_cross_sequence_the_time_counts():
@@ -583,6 +601,13 @@ def test_the_memory_for_what_a_line_has_left_out_is_bounded():
             feed(its, (A, liquidation(f"{each}{round_}")))
         feed(its, (B, liquidation(f"c{round_}")))
     assert its.covered(B)
+
+
+def test_equal_items_are_forgotten_one_by_one():
+    its = arbiter("allLiquidation", A, remembered=2)
+    feed(its, *((line, liquidation("5")) for line in (A, A, A)))
+    feed(its, (B, liquidation("4", "5", "5")), (A, liquidation("6")))
+    assert feed(its, (B, liquidation("6", "7"))) == ["7"]
 
 
 def test_the_old_liquidation_is_one_object():
