@@ -37,10 +37,10 @@ from bybit_copyws.policy.backoff import Backoff
 from bybit_copyws.policy.budget import PROCESS_BUDGET, ConnectionBudget
 from bybit_copyws.policy.channel import Handler
 from bybit_copyws.policy.session import SessionSettings
-from bybit_copyws.stream.dispatcher import callback_name
 from bybit_copyws.stream.log import GuardedLogger
 from bybit_copyws.stream.notifier import Listener, Notifier
 from bybit_copyws.stream.proxy import proxy_or_error
+from bybit_copyws.stream.reports import Reports, callback_name
 from bybit_copyws.stream.rotation import Rotator
 from bybit_copyws.stream.stream import Stream, StreamSettings
 from bybit_copyws.stream.workers import Workers
@@ -166,6 +166,7 @@ class CopyTradingClient:
         self._profile = found
         self._environment = find_environment(self._profile, environment)
         self._notifier = Notifier(self._interrupted)
+        self._reports = Reports(self._notifier.post, self._interrupted)
         # Woken after every change of a connection; its lock is taken before any of a stream's.
         self._changed = threading.Condition()
         # Guards _started and _closed; held only to read or set them.
@@ -188,7 +189,7 @@ class CopyTradingClient:
         )
         self._settings = settings
         self._streams = {scope: self._make_stream(scope, self._notifier.post) for scope in Scope}
-        self._workers = Workers(self._streams, self._tell_change)
+        self._workers = Workers(self._reports, self._tell_change)
         self._rotator = Rotator(self._streams, self._make_stream, self._notifier.post, rotate_every)
 
     def _make_stream(self, scope: Scope, notify: Callable[[Sequence[Event]], None]) -> Stream:
@@ -202,7 +203,7 @@ class CopyTradingClient:
             self._credentials if private else None,
             notify=notify,
             changed=self._tell_change,
-            interrupted=self._interrupted,
+            reports=self._reports,
             measure_clock=self._measure_clock,
         )
 

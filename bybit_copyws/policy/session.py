@@ -103,6 +103,7 @@ class Session:
         settings: its times.
         credentials: the key pair; needed for a private one.
         rng: source of the jitter.
+        name: what events call the connection, if not after its scope.
 
     Attributes:
         state: where the connection is.
@@ -125,6 +126,7 @@ class Session:
         settings: SessionSettings,
         credentials: Credentials | None,
         rng: random.Random,
+        name: str | None = None,
     ) -> None:
         self.state = State.IDLE
         self.registry = Registry(profile.max_args_chars, settings.stale_after)
@@ -138,6 +140,7 @@ class Session:
         self.started = False
         self.trouble: str | None = None
         self._scope = scope
+        self._name = name or scope.value
         self._profile = profile
         self._dialect = profile.dialect(scope)
         self._settings = settings
@@ -624,7 +627,7 @@ class Session:
         self._emit(StateChanged, now, old=old, new=self.state, reason=reason)
 
     def _emit(self, kind: type[Event], now: Instant, **facts: Any) -> None:
-        self._events.append(kind(time=now.wall, connection=self._scope.value, **facts))
+        self._events.append(kind(time=now.wall, connection=self._name, **facts))
 
 
 def _leapt(before: Instant, now: Instant) -> bool:

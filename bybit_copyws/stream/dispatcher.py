@@ -223,8 +223,3 @@ def excerpt(payload: bytes) -> bytes:
         return b"<looks like an auth reply: not shown>"
     # More than is shown: secrets are taken out before it is cut, else half of one could stay.
     return payload[: 4 * MAX_EXCERPT]
-
-
-def callback_name(callback: Callable[..., object]) -> str:
-    """Return what a callback is called, for log lines."""
-    return str(getattr(callback, "__qualname__", None) or type(callback).__name__)

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Iterable
 
 from bybit_copyws.events import CallbackFailed, Event, EventCallback
-from bybit_copyws.stream.dispatcher import callback_name
 from bybit_copyws.stream.log import GuardedLogger
+from bybit_copyws.stream.reports import callback_name
 
 _log = GuardedLogger(__name__)
 

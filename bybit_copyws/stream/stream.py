@@ -16,7 +16,7 @@ import ssl
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from bybit_copyws.errors import (
     AuthenticationError,
@@ -27,11 +27,7 @@ from bybit_copyws.errors import (
 )
 from bybit_copyws.events import (
     BadMessage,
-    CallbackFailed,
-    CallbackSlow,
     Event,
-    GapClosed,
-    GapOpened,
     State,
 )
 from bybit_copyws.health import ConnectionHealth, TopicHealth
@@ -42,11 +38,12 @@ from bybit_copyws.policy.instant import Instant
 from bybit_copyws.policy.liveness import LinkStatus
 from bybit_copyws.policy.session import Session, SessionSettings
 from bybit_copyws.stream.clock import Clock
-from bybit_copyws.stream.dispatcher import Dispatcher, callback_name
+from bybit_copyws.stream.dispatcher import Dispatcher
 from bybit_copyws.stream.endpoint import Endpoint
 from bybit_copyws.stream.heartbeat import Heartbeat
 from bybit_copyws.stream.log import THREADS, GuardedLogger
 from bybit_copyws.stream.proxy import ProxyChoice, find_proxy
+from bybit_copyws.stream.reports import Reports, Running, SlowWatch, callback_name
 from bybit_copyws.stream.safety import check_safe_for_secrets
 from bybit_copyws.stream.supervisor import Supervisor
 from bybit_copyws.stream.transport import Transport
@@ -60,15 +57,11 @@ from bybit_copyws.wire.topics import Scope, Topic
 
 _log = GuardedLogger(__name__)
 _T = TypeVar("_T")
-Running: TypeAlias = tuple[Handler, float]
 
-SLOW_CALLBACK = 1.0
-"""A callback that runs for so many seconds is reported."""
 MAX_BAD_MESSAGES = 100
 """A link that brought so many messages nobody can read is given up."""
 MAX_RET_MSG = 300
 """Characters of the exchange's text that are kept."""
-_LOGGED_FAILURES = 10  # of each callback with a traceback; then every hundredth
 _CLOSE_WAIT = 0.5  # seconds for the server to answer our close frame
 _LOOK = 0.5  # seconds between two looks of the heartbeat while a link is open
 _BLOCKED_LOOK = 0.02  # the same while something cannot be sent
@@ -98,11 +91,13 @@ class Stream:
         url: where to.
         settings: times and limits.
         credentials: the key pair, for the private one.
-        notify: takes lifecycle events; called without locks.
+        name: what events, logs and threads call it, if not after its scope.
+        notify: takes lifecycle events, in their order; must not block.
         changed: called without locks after anything that somebody may wait for.
-        interrupted: takes ``KeyboardInterrupt`` and ``SystemExit`` of a callback.
+        reports: is told of callbacks.
         measure_clock: returns what the exchange's clock says, in milliseconds since 1970, or
             ``None``; it may block, and is called in the run thread before a login is tried again.
+        slow: what its heartbeat looks at, if not at its own callbacks.
     """
 
     def __init__(
@@ -113,13 +108,16 @@ class Stream:
         settings: StreamSettings,
         credentials: Credentials | None,
         *,
+        name: str | None = None,
         notify: Callable[[Sequence[Event]], None],
         changed: Callable[[], None],
-        interrupted: Callable[[BaseException], None],
+        reports: Reports,
         measure_clock: Callable[[], int | None],
+        slow: SlowWatch | None = None,
     ) -> None:
         self.scope = scope
-        self.name = f"{scope.value}-{next(_numbers)}"  # its place in the budget's queue
+        self.name = name or scope.value
+        self._place = f"{scope.value}-{next(_numbers)}"  # in the budget's queue
         self._endpoint = Endpoint.parse(url)
         self._proxy = find_proxy(settings.proxy, self._endpoint)
         if credentials is not None:
@@ -127,7 +125,7 @@ class Stream:
         self._settings = settings
         self._notify = notify
         self._changed = changed
-        self._on_interrupt = interrupted
+        self._reports = reports
         self._measure_clock = measure_clock
         self._redact = credentials.redact if credentials is not None else str
         self._clock = Clock()
@@ -137,6 +135,7 @@ class Stream:
             settings.session,
             credentials,
             random.Random(),  # noqa: S311 (jitter)
+            self.name,
         )
         self._dispatcher = Dispatcher(self._session.registry, profile.topics, self)
         self._lock = threading.Lock()
@@ -148,7 +147,7 @@ class Stream:
         self._successor: Callable[[bool], bool] | None = None
         self._retired = False
         self._predecessor: Stream | None = None  # whose thread still delivers for this one
-        self._reported_slow: list[Running] = []
+        self._slow = slow or SlowWatch(self._running, reports)
         self._bad_messages = 0
         self._warned = False
 
@@ -195,7 +194,7 @@ class Stream:
             session = self._session
             if self._supervisor or session.state is not State.IDLE or not session.registry.wanted:
                 return
-            name = f"{THREADS}{self.scope.value}"
+            name = f"{THREADS}{self.name}"
             heartbeat = Heartbeat(f"{name}:heartbeat", self)
             supervisor = Supervisor(f"{name}:run", self)
             heartbeat.start()
@@ -312,7 +311,7 @@ class Stream:
         if due is None or due > 0:
             return due
         # Without a lock: a budget that several processes share may have to wait for its file.
-        wait = self._settings.budget.take(self._endpoint.name, self._clock.now().mono, self.name)
+        wait = self._settings.budget.take(self._endpoint.name, self._clock.now().mono, self._place)
         due = self._apply(lambda now: self._begin(now, wait))
         self._wake_heartbeat()  # it counts for how long private data cannot be trusted
         return due
@@ -425,16 +424,25 @@ class Stream:
             successor, self._successor = self._successor, None
         return successor is not None
 
+    def ask_pong(self) -> int:
+        """Have a ping sent at once; return which pong of this link will be the answer."""
+        expected = self._apply(self._session.check)
+        self._wake_heartbeat()
+        return expected
+
+    def has_pong(self, expected: int) -> bool:
+        """Return whether so many pongs have come on this link."""
+        return self._session.pongs >= expected
+
     def hear_all(self, timeout: float) -> bool:
         """Wait until all that the exchange has sent so far is here; return whether it is.
 
         A pong comes after everything that was sent before the ping arrived.
         """
-        expected = self._apply(self._session.check)
-        self._wake_heartbeat()
+        expected = self.ask_pong()
         deadline = self._clock.now().mono + timeout
         pause = threading.Event()
-        while self._session.pongs < expected:
+        while not self.has_pong(expected):
             if self._clock.now().mono > deadline or self._session.state is not State.ACTIVE:
                 return False
             pause.wait(_HEARING)
@@ -489,10 +497,10 @@ class Stream:
         """Report a message that cannot be used; too many of them end the link."""
         reason = self._redact(reason)
         excerpt = self._redact(excerpt.decode(errors="backslashreplace")).encode()[:MAX_EXCERPT]
-        _log.warning("! %s: bad message left out: %s", self.scope.value, reason)
+        _log.warning("! %s: bad message left out: %s", self.name, reason)
         now = self._clock.now()
         self._notify(
-            [BadMessage(time=now.wall, connection=self.scope.value, reason=reason, excerpt=excerpt)]
+            [BadMessage(time=now.wall, connection=self.name, reason=reason, excerpt=excerpt)]
         )
         self._bad_messages += counts
         if self._bad_messages >= MAX_BAD_MESSAGES:
@@ -518,57 +526,11 @@ class Stream:
 
     def callback_failed(self, handler: Handler, error: BaseException, message: Message) -> None:
         """Report what a callback raised."""
-        if handler.failures <= _LOGGED_FAILURES or not handler.failures % 100:
-            name, count = callback_name(handler.callback), handler.failures
-            _log.error(
-                "! callback %s failed on %s (no. %d%s)",
-                name,
-                message.topic,
-                count,
-                "; from here on every hundredth is logged" if count == _LOGGED_FAILURES else "",
-                exc_info=error,
-            )
-        self._notify(
-            [
-                CallbackFailed(
-                    time=self._clock.now().wall,
-                    connection=self.scope.value,
-                    callback=handler.callback,
-                    error=error,
-                    message=message,
-                )
-            ]
-        )
+        self._reports.callback_failed(handler, error, message)
 
     def interrupted(self, error: BaseException) -> None:
         """Hand a ``KeyboardInterrupt`` or ``SystemExit`` of a callback on."""
-        _log.error("! a callback raised %s: closing", type(error).__name__, exc_info=error)
-        self._on_interrupt(error)
-
-    # For the workers of callbacks, in their threads (the first also in the run thread)
-
-    def fell_behind(self, handler: Handler, since: float, reason: str) -> None:
-        """Report that a callback loses messages because it is too slow."""
-        _log.warning("! %s: messages are left out: %s", handler.topic.name, reason)
-        event = GapOpened(
-            time=self._clock.now().wall,
-            connection=self.scope.value,
-            topics=(handler.topic.name,),
-            since=since,
-            reason=reason,
-            callback=handler.callback,
-        )
-        self._notify([event])
-
-    def caught_up(self, handler: Handler, gap: Gap) -> None:
-        """Report that it gets all of them again."""
-        event = GapClosed(
-            time=self._clock.now().wall,
-            connection=self.scope.value,
-            gap=gap,
-            callback=handler.callback,
-        )
-        self._notify([event])
+        self._reports.interrupted(error)
 
     # For the heartbeat, in its thread
 
@@ -584,7 +546,7 @@ class Stream:
         if state is State.CLOSING and self._close_overdue():
             transport.end()
             return _LOOK
-        self._report_slow_callbacks()
+        self._slow.look(self._clock.now())
         status = transport.status()._replace(last_message=self._dispatcher.last_message)
         deadline = self._apply(lambda now: self._tick(now, status))
         look = _BLOCKED_LOOK if status.blocked_since or state is State.CLOSING else _LOOK
@@ -606,26 +568,6 @@ class Stream:
     def _close_overdue(self) -> bool:
         since = self._closing_since
         return since is None or self._clock.now().mono - since >= _CLOSE_WAIT
-
-    def _report_slow_callbacks(self) -> None:
-        running = self._running()
-        self._reported_slow = [each for each in self._reported_slow if each in running]
-        now = self._clock.now()
-        for each in running:
-            handler, since = each
-            seconds = now.mono - since
-            if seconds < SLOW_CALLBACK or each in self._reported_slow:
-                continue
-            self._reported_slow.append(each)
-            name = callback_name(handler.callback)
-            _log.warning("! callback %s has been running for %.1f s", name, seconds)
-            event = CallbackSlow(
-                time=now.wall,
-                connection=self.scope.value,
-                callback=handler.callback,
-                seconds=seconds,
-            )
-            self._notify([event])
 
     def _running(self) -> list[Running]:
         """Return what runs of this connection, in the run thread and in workers."""
@@ -667,7 +609,7 @@ class Stream:
             self._warned = False
         elif not self._warned:
             self._warned = True
-            _log.warning("! %s: %s", self.scope.value, trouble)
+            _log.warning("! %s: %s", self.name, trouble)
 
     def _wake(self) -> None:
         if self._supervisor is not None:

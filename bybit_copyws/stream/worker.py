@@ -1,7 +1,7 @@
 """A thread that runs one callback behind a bounded queue, so that it holds up nobody else.
 
 The queue itself is pure (``policy/backlog.py``); here are the thread, the waiting and the calls.
-Must not know connections: it is told what to deliver and tells its owners what came of it.
+Must not know connections: it is told what to deliver and tells its owner what came of it.
 
 Whoever stops it may be anybody, also the callback that it runs: nothing here waits for the
 callback but :meth:`WorkerThread.join`.
@@ -13,7 +13,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from bybit_copyws.health import QueueHealth
@@ -23,7 +23,6 @@ from bybit_copyws.policy.channel import Handler
 from bybit_copyws.policy.losses import Change, Opened
 from bybit_copyws.stream.log import THREADS, GuardedLogger
 from bybit_copyws.stream.stepped import SteppedThread
-from bybit_copyws.wire.topics import Scope
 
 _log = GuardedLogger(__name__)
 _now = time.monotonic
@@ -34,7 +33,7 @@ _numbers = itertools.count(1)
 
 
 class Owner(Protocol):
-    """Who is told what came of the messages of one connection; nothing here may block for long."""
+    """Who is told what came of messages; nothing here may block for long."""
 
     def callback_failed(self, handler: Handler, error: BaseException, message: Message) -> None:
         """Take the failure of a callback; called in the worker's thread."""
@@ -57,7 +56,7 @@ class WorkerThread(SteppedThread):
 
     Args:
         backlog: the queue, empty; nobody else may use it.
-        owners: who is told, by the connection that a topic belongs to.
+        owner: is told what came of messages.
         when_ended: called once in the thread when it will call nothing any more.
 
     Attributes:
@@ -69,7 +68,7 @@ class WorkerThread(SteppedThread):
     def __init__(
         self,
         backlog: Backlog,
-        owners: Mapping[Scope, Owner],
+        owner: Owner,
         when_ended: Callable[[], None],
     ) -> None:
         super().__init__(f"{THREADS}worker-{next(_numbers)}")
@@ -77,16 +76,16 @@ class WorkerThread(SteppedThread):
         self.ended = False
         self.running: tuple[Handler, float] | None = None
         self._backlog = backlog
-        self._owners = owners
+        self._owner = owner
         self._when_ended = when_ended
         self._handlers: tuple[Handler, ...] = ()
         self._started = False
         # Guards _backlog, _untold (adding to it) and _started. Never held while user code runs or
-        # an owner is told. Taken after the locks of a stream or none; no other is taken inside.
+        # the owner is told. Taken after the locks of a stream or none; no other is taken inside.
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._untold: deque[Change] = deque()
-        # Held by the thread that tells the owners, so that they hear it in order. Never waited
+        # Held by the thread that tells the owner, so that they hear it in order. Never waited
         # for: who finds it taken leaves his news to the one who has it.
         self._telling = threading.Lock()
 
@@ -208,17 +207,17 @@ class WorkerThread(SteppedThread):
             try:
                 handler.callback(message)
             except (KeyboardInterrupt, SystemExit) as error:
-                self._owners[handler.topic.scope].interrupted(error)
+                self._owner.interrupted(error)
             except BaseException as error:  # noqa: BLE001 (user code: reported, the stream goes on)
                 handler.failures += 1
-                self._owners[handler.topic.scope].callback_failed(handler, error, message)
+                self._owner.callback_failed(handler, error, message)
             handler.calls += 1
             handler.seconds += _now() - started
         finally:
             self.running = None
 
     def _tell(self) -> None:
-        """Tell the owners of losses, in the order in which they happened."""
+        """Tell the owner of losses, in the order in which they happened."""
         # Asked again after the release: another may have come meanwhile and found it taken.
         while self._untold and self._telling.acquire(blocking=False):
             try:
@@ -228,7 +227,7 @@ class WorkerThread(SteppedThread):
                 self._telling.release()
 
     def _tell_one(self, change: Change) -> None:
-        owner = self._owners[change.handler.topic.scope]
+        owner = self._owner
         if isinstance(change, Opened):
             owner.fell_behind(change.handler, change.since, change.reason)
         else:

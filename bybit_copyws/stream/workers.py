@@ -6,24 +6,23 @@ Must not know what they deliver, nor what the client does besides.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from bybit_copyws.policy.backlog import Backlog
 from bybit_copyws.policy.channel import Handler
 from bybit_copyws.stream.worker import Owner, WorkerThread
-from bybit_copyws.wire.topics import Scope
 
 
 class Workers:
     """The workers of one client that have not ended.
 
     Args:
-        owners: who is told what came of messages, by the connection of their topic.
+        owner: is told what came of messages.
         changed: called without locks when one of them has ended.
     """
 
-    def __init__(self, owners: Mapping[Scope, Owner], changed: Callable[[], None]) -> None:
-        self._owners = owners
+    def __init__(self, owner: Owner, changed: Callable[[], None]) -> None:
+        self._owner = owner
         self._changed = changed
         self._started = False
         self._closed = False
@@ -33,7 +32,7 @@ class Workers:
 
     def make(self, backlog: Backlog) -> WorkerThread:
         """Return a new worker, which is not started yet; :meth:`serve` must follow."""
-        worker = WorkerThread(backlog, self._owners, self._ended)
+        worker = WorkerThread(backlog, self._owner, self._ended)
         with self._lock:
             self._workers = (*self._workers, worker)
         return worker

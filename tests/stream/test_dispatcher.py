@@ -14,7 +14,8 @@ from bybit_copyws.policy.channel import Channel, Handler
 from bybit_copyws.policy.instant import Instant
 from bybit_copyws.policy.registry import Registry
 from bybit_copyws.policy.session import Session, SessionSettings
-from bybit_copyws.stream.dispatcher import MAX_UNKNOWN, Dispatcher, callback_name, excerpt
+from bybit_copyws.stream.dispatcher import MAX_UNKNOWN, Dispatcher, excerpt
+from bybit_copyws.stream.reports import callback_name
 from bybit_copyws.wire.frames import Binary, Close, Item, Ping
 from bybit_copyws.wire.profiles import V5
 from bybit_copyws.wire.replies import Ack, Pong

@@ -19,7 +19,6 @@ from bybit_copyws.stream import stepped
 from bybit_copyws.stream import worker as module
 from bybit_copyws.stream.worker import WorkerThread
 from bybit_copyws.wire.profiles import V5
-from bybit_copyws.wire.topics import Scope
 
 PATIENCE = 5.0
 SHORT = 0.05
@@ -77,11 +76,10 @@ class Rig:
 
     def __init__(self, callback: Callable[[Message], object], *topics: str, **limits: Any) -> None:
         options = {"maxsize": 1000, "max_bytes": 1 << 20, "overflow": "block", **limits}
-        self.owners = {scope: Owner() for scope in Scope}
-        self.public = self.owners[Scope.PUBLIC]
+        self.owner = Owner()
         self.ended = threading.Event()
         backlog = Backlog(**options, callback="slow")
-        self.worker = WorkerThread(backlog, self.owners, self.ended.set)
+        self.worker = WorkerThread(backlog, self.owner, self.ended.set)
         self.handlers = [Handler(V5.topics.parse(name), callback) for name in topics or (TRADES,)]
         self.worker.serve(self.handlers)
         self.count = 0
@@ -232,7 +230,7 @@ def test_block_blocks_until_there_is_room(
     blocked.go.set()
     assert done(putter)
     assert [blocked.next().data for _ in range(4)] == [1, 2, 3, 4]
-    assert rig.public.gaps == []
+    assert rig.owner.gaps == []
 
 
 def test_block_blocks_on_bytes(
@@ -253,25 +251,24 @@ def test_drop_oldest_never_blocks_and_tells_of_the_gap(make: Make, blocked: Call
     rig.put()
     blocked.wait_until_entered()
     rig.put(10)
-    assert rig.public.gaps == [(TRADES, 1.0)]
+    assert rig.owner.gaps == [(TRADES, 1.0)]
     assert astuple(rig.worker.figures())[:3] == (2, 20, 8)
     blocked.go.set()
     messages = [blocked.next() for _ in range(3)]
     assert [message.data for message in messages] == [1, 10, 11]
     assert [message.gap is None for message in messages] == [True, False, True]
-    assert rig.public.gaps[1:] == [messages[1].gap]  # told before the callback got it
+    assert rig.owner.gaps[1:] == [messages[1].gap]  # told before the callback got it
     assert messages[1].gap.reason == (
         "callback slow is too slow: its queue of 2 messages overflowed (8 left out)"
     )
 
 
-def test_gaps_are_told_to_the_connection_of_their_topic(make: Make, blocked: Callback) -> None:
+def test_gaps_are_those_of_one_topic(make: Make, blocked: Callback) -> None:
     rig = make(blocked, TRADES, "order", maxsize=1, overflow="drop_oldest")
     rig.put()
     blocked.wait_until_entered()
     rig.put(2, rig.handlers[1])
-    assert rig.public.gaps == []
-    assert rig.owners[Scope.PRIVATE].gaps == [("order", 2.0)]
+    assert rig.owner.gaps == [("order", 2.0)]
 
 
 def test_latest_delivers_the_newest_of_each_topic(make: Make, blocked: Callback) -> None:
@@ -286,7 +283,7 @@ def test_latest_delivers_the_newest_of_each_topic(make: Make, blocked: Callback)
     messages = [blocked.next() for _ in range(3)]
     assert [message.data for message in messages] == [1, 10, 11]
     assert [message.gap is None for message in messages] == [True, False, False]
-    assert rig.public.gaps == []
+    assert rig.owner.gaps == []
 
 
 def test_losses_are_told_in_order_and_nobody_waits_to_tell_them(
@@ -301,19 +298,19 @@ def test_losses_are_told_in_order_and_nobody_waits_to_tell_them(
     def slow(handler: Handler, since: float, reason: str) -> None:
         telling.set()
         assert go_on.wait(PATIENCE)
-        rig.public.gaps.append((handler.topic.name, since))
+        rig.owner.gaps.append((handler.topic.name, since))
 
-    rig.public.fell_behind = slow
+    rig.owner.fell_behind = slow
     putter = rig.put_elsewhere(2)
     assert telling.wait(PATIENCE)
     blocked.go.set()
     assert [blocked.next().data for _ in range(2)] == [1, 3]
-    assert rig.public.gaps == []
+    assert rig.owner.gaps == []
     go_on.set()
     assert done(putter)
-    assert eventually(lambda: len(rig.public.gaps) == 2)
-    assert rig.public.gaps[0] == (TRADES, 1.0)
-    assert isinstance(rig.public.gaps[1], Gap)
+    assert eventually(lambda: len(rig.owner.gaps) == 2)
+    assert rig.owner.gaps[0] == (TRADES, 1.0)
+    assert isinstance(rig.owner.gaps[1], Gap)
 
 
 # Failing callbacks
@@ -332,7 +329,7 @@ def test_a_callback_that_raises_is_told_and_goes_on(make: Make, callback: Callba
     rig.worker.stop()
     assert rig.worker.join(PATIENCE)
     (handler,) = rig.handlers
-    failures = [(each, type(error), message.data) for each, error, message in rig.public.failed]
+    failures = [(each, type(error), message.data) for each, error, message in rig.owner.failed]
     assert failures[0] == (handler, ZeroDivisionError, 1)
     assert handler.failures == len(failures)
     assert handler.calls == 3
@@ -348,7 +345,7 @@ def test_what_is_meant_for_the_program_is_handed_on(
     callback.then = leave
     rig = make(callback, "order")
     rig.put()
-    owner = rig.owners[Scope.PRIVATE]
+    owner = rig.owner
     assert eventually(lambda: [type(error) for error in owner.interrupts] == [kind])
     assert owner.failed == []
     assert eventually(lambda: rig.handlers[0].calls == 1)
@@ -370,7 +367,7 @@ def test_a_bug_is_loud_and_costs_one_message(
 
     rig = make(callback)
     callback.then = fail
-    rig.public.callback_failed = broken
+    rig.owner.callback_failed = broken
     rig.put(2)
     assert [callback.next().data, callback.next().data] == [1, 2]
     rig.close()
