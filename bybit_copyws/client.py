@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bybit_copyws.delivery import Worker, backlog_for, check_delivery, check_topic
@@ -19,11 +20,12 @@ from bybit_copyws.errors import (
     SubscriptionError,
 )
 from bybit_copyws.events import Event, EventCallback, State
-from bybit_copyws.health import Health
+from bybit_copyws.health import ConnectionHealth, Health
 from bybit_copyws.messages import MessageCallback
 from bybit_copyws.options import (
     check_callback,
     check_kinds,
+    check_redundancy,
     check_seconds,
     check_size,
     check_timeout,
@@ -40,7 +42,8 @@ from bybit_copyws.policy.session import SessionSettings
 from bybit_copyws.stream.log import GuardedLogger
 from bybit_copyws.stream.notifier import Listener, Notifier
 from bybit_copyws.stream.proxy import proxy_or_error
-from bybit_copyws.stream.reports import Reports, callback_name
+from bybit_copyws.stream.redundant import Connection, RedundantStream
+from bybit_copyws.stream.reports import Reports, SlowWatch, callback_name
 from bybit_copyws.stream.rotation import Rotator
 from bybit_copyws.stream.stream import Stream, StreamSettings
 from bybit_copyws.stream.workers import Workers
@@ -96,6 +99,8 @@ class CopyTradingClient:
             default, which is 10 s for level-1 order books: those are repeated every 3 s.
         rotate_every: seconds after which open connections are replaced, see :meth:`rotate`;
             ``None`` for never.
+        redundancy: 2 for two connections that carry the same public topics: each update is passed
+            on once, whichever brings it first, and the loss of one connection is no gap.
         max_message_size: bytes; a longer message ends the link.
         backoff: waits between attempts.
         connection_budget: how many connections may be opened; ``None`` for the one that all
@@ -129,6 +134,7 @@ class CopyTradingClient:
         data_timeout: float | None = None,
         stale_after: Mapping[str, float | None] | None = None,
         rotate_every: float | None = None,
+        redundancy: int = 1,
         max_message_size: int = 16 * _MIB,
         backoff: Backoff | None = None,
         connection_budget: ConnectionBudget | None = None,
@@ -163,6 +169,7 @@ class CopyTradingClient:
         if rotate_every is not None:
             check_seconds("rotate_every", rotate_every)
         check_size("max_message_size", max_message_size)
+        check_redundancy(redundancy)
         self._profile = found
         self._environment = find_environment(self._profile, environment)
         self._notifier = Notifier(self._interrupted)
@@ -188,11 +195,28 @@ class CopyTradingClient:
             budget=connection_budget or PROCESS_BUDGET,
         )
         self._settings = settings
-        self._streams = {scope: self._make_stream(scope, self._notifier.post) for scope in Scope}
+        self._streams: dict[Scope, Connection] = {
+            scope: self._make_stream(scope, self._notifier.post) for scope in Scope
+        }
+        if redundancy > 1:
+            self._streams[Scope.PUBLIC] = RedundantStream(
+                self._profile,
+                partial(self._make_stream, Scope.PUBLIC),
+                reports=self._reports,
+                notify=self._notifier.post,
+                changed=self._tell_change,
+            )
         self._workers = Workers(self._reports, self._tell_change)
         self._rotator = Rotator(self._streams, self._make_stream, self._notifier.post, rotate_every)
 
-    def _make_stream(self, scope: Scope, notify: Callable[[Sequence[Event]], None]) -> Stream:
+    def _make_stream(
+        self,
+        scope: Scope,
+        notify: Callable[[Sequence[Event]], None],
+        changed: Callable[[], None] | None = None,
+        name: str | None = None,
+        slow: SlowWatch | None = None,
+    ) -> Stream:
         url = self._profile.url(self._environment, scope)
         private = scope is Scope.PRIVATE
         return Stream(
@@ -201,10 +225,12 @@ class CopyTradingClient:
             url,
             self._settings,
             self._credentials if private else None,
+            name=name,
             notify=notify,
-            changed=self._tell_change,
+            changed=changed or self._tell_change,
             reports=self._reports,
             measure_clock=self._measure_clock,
+            slow=slow,
         )
 
     @classmethod
@@ -591,7 +617,9 @@ class CopyTradingClient:
     def health(self) -> Health:
         """Return how connections, topics and callbacks are doing, ready for JSON."""
         self._check_process()
-        connections = {scope.value: stream.health() for scope, stream in self._streams.items()}
+        connections: dict[str, ConnectionHealth] = {}
+        for stream in self._streams.values():
+            connections.update(stream.health())
         return Health(connections=connections, events_dropped=self._notifier.dropped)
 
     def __repr__(self) -> str:

@@ -70,6 +70,8 @@ class ConnectionHealth(msgspec.Struct, frozen=True, kw_only=True):
         trouble: why there is no link, in words, or ``None``.
         retry_in: seconds until the next attempt, or ``None`` if none is planned.
         clock_skew: seconds by which the exchange's clock is ahead, or ``None`` if it is not known.
+        covered_twice: with ``redundancy=2``, how many topics would go on without a gap whichever of
+            the two links were lost now; else ``None``.
         topics: the callbacks and their topics.
     """
 
@@ -84,6 +86,7 @@ class ConnectionHealth(msgspec.Struct, frozen=True, kw_only=True):
     trouble: str | None
     retry_in: float | None
     clock_skew: float | None
+    covered_twice: int | None
     topics: list[TopicHealth]
 
 
@@ -91,7 +94,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     """A client.
 
     Attributes:
-        connections: by name, ``public`` and ``private``.
+        connections: by name, ``public`` and ``private``; with ``redundancy=2`` also ``public-1``
+            and ``public-2``, whose sum is ``public``.
         events_dropped: events that no listener took in time.
     """
 

@@ -182,6 +182,19 @@ def check_callback(callback: object, what: str, argument: str) -> None:
         )
 
 
+def check_redundancy(value: int) -> None:
+    """Refuse what can be no number of connections for the same topics.
+
+    Raises:
+        ConfigurationError: it is neither 1 nor 2.
+    """
+    if value not in (1, 2) or not isinstance(value, int) or isinstance(value, bool):
+        raise ConfigurationError(
+            f"redundancy must be 1, or 2 for two connections that carry the same topics, not "
+            f"{value!r}"
+        )
+
+
 def check_size(name: str, value: int) -> None:
     """Refuse what can be no number of bytes.
 

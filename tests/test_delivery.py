@@ -55,7 +55,7 @@ def test_what_a_slow_callback_misses_is_told(lively: Sandbox) -> None:
         watched.hold.clear()
         watched.wait_for(lambda: queue(watched.client).dropped > 50, "nothing is dropped")
         watched.hold.set()
-        watched.wait_for(lambda: len(watched.gaps) >= 3, "not told")
+        watched.wait_for(lambda: bool(watched.gaps), "not told")
         watched.settle()
         assert all("too slow" in gap.reason for gap in watched.gaps)
         assert watched.reasons == []

@@ -110,6 +110,14 @@ def _cut_list(key: Callable[[Any], Hashable]) -> Callable[[Arrival], list[Item]]
     return cut
 
 
+def _cut_candles(arrival: Arrival) -> list[Item]:
+    """Number candles by their times: a line may begin with one that was made for it alone."""
+    rows = arrival.data
+    if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
+        return [Item(arrival, _number(row.get("timestamp"), arrival.ts), row) for row in rows]
+    return [Item(arrival, _number(arrival.ts))]
+
+
 def _key_of(*names: str) -> Callable[[Any], Hashable]:
     def key(entry: Any) -> Hashable:
         values = tuple(entry.get(name) for name in names) if isinstance(entry, dict) else ()
@@ -123,8 +131,8 @@ RULES: Mapping[str, Rule] = {
     "orderbook": Rule(_cut_book, numbered=True, chained=True),
     "tickers": Rule(_cut_ticker, numbered=True),
     "publicTrade": Rule(_cut_list(_key_of("i")), unique=True),
-    # Not unique: the last push of a candle may bear the time of the one before.
-    "kline": Rule(_cut_list(_key_of("start", "timestamp"))),
+    # Not chained: the last push of a candle may bear the time of the one before.
+    "kline": Rule(_cut_candles, numbered=True),
     "liquidation": Rule(_cut_list(digest)),
     "allLiquidation": Rule(_cut_list(digest)),
 }

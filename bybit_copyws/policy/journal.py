@@ -68,6 +68,7 @@ class Journal(Ledger[JournalPlace]):
         self._unique = unique
         self._remembered = remembered
         self._start = self._end = 0
+        self._begun = False  # a connection carries the topic, though it has sent nothing yet
         self._holes: deque[int] = deque()  # before which positions something may be missing
         self._ts: int | None = None
         self._keys: dict[int, Hashable] = {}
@@ -84,12 +85,13 @@ class Journal(Ledger[JournalPlace]):
 
     def vouch(self, place: JournalPlace) -> None:
         """Put a connection that has sent nothing yet at the end of what was passed."""
+        self._begun = True
         place.put(self._end, 0)
 
     def judge(self, place: JournalPlace, queue: deque[Item]) -> Verdict:
         """Return what the first item of a connection's queue is."""
         if not self._end:
-            return Verdict.NEXT
+            return Verdict.NEXT if place.synced or not self._begun else Verdict.WAIT
         if place.synced and place.known_from <= place.position < self._start:
             place.synced = False  # too far behind: it may send what has been forgotten
         if not place.synced and not self._find(place, queue):

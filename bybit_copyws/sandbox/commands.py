@@ -56,17 +56,24 @@ class Commands:
         self._exchange = exchange
 
     async def drop(
-        self, scope: str | None = None, how: str = "close", code: int = 1001, reason: str = ""
+        self,
+        scope: str | None = None,
+        how: str = "close",
+        code: int = 1001,
+        reason: str = "",
+        conn_id: str | None = None,
     ) -> int:
-        """End the connections of a scope."""
-        peers = self.of(scope)
+        """End the connections of a scope, or one of them."""
+        peers = self.of(scope, conn_id)
         for peer in peers:
             await peer.end(how, code, reason)
         return len(peers)
 
-    def silence(self, scope: str | None = None, direction: str = "both") -> int:
-        """Let the open connections of a scope fall silent."""
-        peers = self.of(scope)
+    def silence(
+        self, scope: str | None = None, direction: str = "both", conn_id: str | None = None
+    ) -> int:
+        """Let the open connections of a scope fall silent, or one of them."""
+        peers = self.of(scope, conn_id)
         for peer in peers:
             peer.silence(direction)
         return len(peers)
@@ -138,12 +145,13 @@ class Commands:
             peer.send(outgoing(message), self._exchange.clock.now_ms())
         return len(peers)
 
-    def of(self, scope: str | None) -> list[Peer]:
-        """Return the open connections of a scope; of both for ``None``."""
+    def of(self, scope: str | None, conn_id: str | None = None) -> list[Peer]:
+        """Return the open connections of a scope (both for ``None``), maybe only one of them."""
         return [
             peer
             for peer in self._exchange.peers.values()
-            if scope is None or peer.connection.scope.value == scope
+            if scope in (None, peer.connection.scope.value)
+            and conn_id in (None, peer.connection.conn_id)
         ]
 
 

@@ -36,7 +36,13 @@ class Controls(ABC):
     # Connections
 
     def drop(
-        self, scope: str | None = None, *, how: str = "close", code: int = 1001, reason: str = ""
+        self,
+        scope: str | None = None,
+        *,
+        how: str = "close",
+        code: int = 1001,
+        reason: str = "",
+        conn_id: str | None = None,
     ) -> int:
         """End connections: by a close frame, a FIN without one, or an RST.
 
@@ -46,6 +52,7 @@ class Controls(ABC):
                 cannot send a close frame, and ends with a FIN.
             code: of the close frame.
             reason: of the close frame.
+            conn_id: only that one of :attr:`Sandbox.connections`; ``None`` for all.
 
         Returns:
             How many were ended.
@@ -55,9 +62,17 @@ class Controls(ABC):
         """
         check_choice("scope", scope)
         check_choice("how", how)
-        return self._await(lambda exchange: exchange.commands.drop(scope, how, code, reason))
+        return self._await(
+            lambda exchange: exchange.commands.drop(scope, how, code, reason, conn_id)
+        )
 
-    def silence(self, scope: str | None = None, *, direction: str = "both") -> int:
+    def silence(
+        self,
+        scope: str | None = None,
+        *,
+        direction: str = "both",
+        conn_id: str | None = None,
+    ) -> int:
         """Let open connections fall silent without ending: half-open, as behind a dead router.
 
         What would be sent is kept until :meth:`resume`; new connections are not silent.
@@ -65,6 +80,7 @@ class Controls(ABC):
         Args:
             scope: ``"public"``, ``"private"``, or ``None`` for both.
             direction: ``"down"`` (nothing is sent), ``"up"`` (nothing is read) or ``"both"``.
+            conn_id: only that one of :attr:`Sandbox.connections`; ``None`` for all.
 
         Returns:
             How many fell silent.
@@ -74,7 +90,7 @@ class Controls(ABC):
         """
         check_choice("scope", scope)
         check_choice("direction", direction)
-        return self.call(lambda exchange: exchange.commands.silence(scope, direction))
+        return self.call(lambda exchange: exchange.commands.silence(scope, direction, conn_id))
 
     def slow_down(self, bytes_per_second: float, scope: str | None = None) -> int:
         """Let open connections send only so many bytes in a second (a dribble).

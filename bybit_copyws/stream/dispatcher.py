@@ -33,17 +33,8 @@ _now = time.monotonic  # looked up twice for every message
 _SHOWN_KEYS, _SHOWN_KEY = 8, 32  # how many keys of an odd message are shown, and how much of each
 
 
-class Owner(Protocol):
-    """Who is told of what is not data; all called in the run thread."""
-
-    def replied(self, reply: Ack | Pong) -> None:
-        """Take a reply to an operation."""
-
-    def controlled(self, item: Item) -> None:
-        """Take a control frame."""
-
-    def bad_message(self, reason: str, excerpt: bytes, *, counts: bool) -> None:
-        """Take a message that cannot be used; ``counts`` if too many of them end the link."""
+class Receiver(Protocol):
+    """Who is told of what comes of a delivery; all called in the thread that delivers."""
 
     def owed_gap(self, channel: Channel) -> Gap | None:
         """Return the gap that the next message of a topic must carry; it is carried then."""
@@ -58,8 +49,88 @@ class Owner(Protocol):
         """Take a ``KeyboardInterrupt`` or ``SystemExit`` raised by a callback."""
 
 
-class Dispatcher:
-    """Runs the callbacks of one connection.
+class Owner(Receiver, Protocol):
+    """Who is also told of what is not data; all called in the run thread."""
+
+    def replied(self, reply: Ack | Pong) -> None:
+        """Take a reply to an operation."""
+
+    def controlled(self, item: Item) -> None:
+        """Take a control frame."""
+
+    def bad_message(self, reason: str, excerpt: bytes, *, counts: bool) -> None:
+        """Take a message that cannot be used; ``counts`` if too many of them end the link."""
+
+
+class Deliverer:
+    """Runs the callbacks of topics; one message at a time.
+
+    Args:
+        owner: is told what comes of it.
+
+    Attributes:
+        stopped: once set, no further callback starts.
+        running: the handler that is running and since when (monotonic), or ``None``.
+        messages: how many had a topic with callbacks.
+        last_message: monotonic time of the last one, or ``None``.
+    """
+
+    def __init__(self, owner: Receiver) -> None:
+        self.stopped = False
+        self.running: tuple[Handler, float] | None = None
+        self.messages = 0
+        self.last_message: float | None = None
+        self._receiver = owner
+
+    def deliver(self, envelope: Envelope, channel: Channel, received_ns: int, raw: bytes) -> None:
+        """Call the callbacks of a message; each is guarded, none disturbs another."""
+        ts = envelope.ts
+        if ts is None:
+            ts = envelope.creationTime
+        gap = None
+        sequence = channel.sequence
+        if sequence is not None:
+            missing = sequence.missing_before(envelope.type, envelope.data)
+            if missing is not None:
+                self._receiver.missed(channel, missing)
+                # The gap began a new count: with this message.
+                sequence.missing_before(envelope.type, envelope.data)
+        if channel.troubled:
+            gap = self._receiver.owed_gap(channel)
+        started = _now()
+        self.last_message = started
+        self.messages += 1
+        channel.last = (started, ts, received_ns)
+        for name, parser, handlers in channel.routes:
+            message = Message(
+                name, envelope.type, ts, envelope.data, received_ns, raw, parser, None, gap
+            )
+            for handler in handlers:
+                # First say what runs, then look whether it may: whoever has set `stopped` and then
+                # finds nothing running knows that nothing will.
+                self.running = (handler, started)
+                if self.stopped or not handler.active:
+                    continue
+                if handler.courier is not None:  # it counts, and tells what came of it
+                    handler.courier.put(handler, message)
+                    started = _now()
+                    continue
+                try:
+                    handler.callback(message)
+                except (KeyboardInterrupt, SystemExit) as error:
+                    self._receiver.interrupted(error)
+                except BaseException as error:  # noqa: BLE001 (user code: reported, the stream goes on)
+                    handler.failures += 1
+                    self._receiver.callback_failed(handler, error, message)
+                ended = _now()
+                handler.calls += 1
+                handler.seconds += ended - started
+                started = ended
+        self.running = None
+
+
+class Dispatcher(Deliverer):
+    """Takes what one connection brings apart, and delivers the data.
 
     Args:
         registry: its routes are used.
@@ -67,21 +138,14 @@ class Dispatcher:
         owner: is told of the rest.
 
     Attributes:
-        stopped: once set, no further callback starts.
         registry: its routes are used; replaced when the connection takes over from another.
         detour: what items come through first, while one connection takes over from another.
-        running: the handler that is running and since when (monotonic), or ``None``.
-        messages: how many had a topic with callbacks.
-        last_message: monotonic time of the last one, or ``None``.
     """
 
     def __init__(self, registry: Registry, topics: TopicTable, owner: Owner) -> None:
-        self.stopped = False
+        super().__init__(owner)
         self.registry = registry
         self.detour: Callable[[list[Item]], list[Item]] | None = None
-        self.running: tuple[Handler, float] | None = None
-        self.messages = 0
-        self.last_message: float | None = None
         self._topics = topics
         self._owner = owner
         self._unknown: set[str] = set()
@@ -108,52 +172,6 @@ class Dispatcher:
                 self.deliver(envelope, channel, received_ns, item)
             # Given back before the next is decoded, which then finds the memory still in the cache.
             del envelope
-
-    def deliver(self, envelope: Envelope, channel: Channel, received_ns: int, raw: bytes) -> None:
-        """Call the callbacks of a message; each is guarded, none disturbs another."""
-        ts = envelope.ts
-        if ts is None:
-            ts = envelope.creationTime
-        gap = None
-        sequence = channel.sequence
-        if sequence is not None:
-            missing = sequence.missing_before(envelope.type, envelope.data)
-            if missing is not None:
-                self._owner.missed(channel, missing)
-                # The gap began a new count: with this message.
-                sequence.missing_before(envelope.type, envelope.data)
-        if channel.troubled:
-            gap = self._owner.owed_gap(channel)
-        started = _now()
-        self.last_message = started
-        self.messages += 1
-        channel.last = (started, ts, received_ns)
-        for name, parser, handlers in channel.routes:
-            message = Message(
-                name, envelope.type, ts, envelope.data, received_ns, raw, parser, None, gap
-            )
-            for handler in handlers:
-                # First say what runs, then look whether it may: whoever has set `stopped` and then
-                # finds nothing running knows that nothing will.
-                self.running = (handler, started)
-                if self.stopped or not handler.active:
-                    continue
-                if handler.courier is not None:  # it counts, and tells what came of it
-                    handler.courier.put(handler, message)
-                    started = _now()
-                    continue
-                try:
-                    handler.callback(message)
-                except (KeyboardInterrupt, SystemExit) as error:
-                    self._owner.interrupted(error)
-                except BaseException as error:  # noqa: BLE001 (user code: reported, the stream goes on)
-                    handler.failures += 1
-                    self._owner.callback_failed(handler, error, message)
-                ended = _now()
-                handler.calls += 1
-                handler.seconds += ended - started
-                started = ended
-        self.running = None
 
     # The slow way
 

@@ -18,6 +18,7 @@ from bybit_copyws.events import Event, State
 from bybit_copyws.policy.handover import SNAPSHOT_FIRST, go_on
 from bybit_copyws.stream.detour import Held, Hold, Notes
 from bybit_copyws.stream.log import THREADS, GuardedLogger
+from bybit_copyws.stream.redundant import Connection, RedundantStream
 from bybit_copyws.stream.stream import Stream
 from bybit_copyws.wire.topics import Scope
 
@@ -199,7 +200,7 @@ class Rotator:
 
     def __init__(
         self,
-        streams: dict[Scope, Stream],
+        streams: dict[Scope, Connection],
         make: Callable[[Scope, Notify], Stream],
         post: Notify,
         interval: float | None,
@@ -226,7 +227,7 @@ class Rotator:
         with self.switch:
             self._ended.set()
 
-    def streams(self) -> list[Stream]:
+    def streams(self) -> list[Connection]:
         """Return all connections, those that are on their way first."""
         with self.switch:
             return [*self._coming, *self._leaving, *self._streams.values()]
@@ -247,10 +248,15 @@ class Rotator:
         """
         with self._turn:
             for scope in Scope:
-                if self._streams[scope].state is State.ACTIVE and not self._ended.is_set():
-                    gate = Gate(self._post)
-                    new = self._make(scope, gate)
-                    Rotation(self._streams[scope], new, self, gate).run(timeout)
+                old = self._streams[scope]
+                if old.state is not State.ACTIVE or self._ended.is_set():
+                    continue
+                if isinstance(old, RedundantStream):
+                    old.renew(timeout)
+                    continue
+                gate = Gate(self._post)
+                new = self._make(scope, gate)
+                Rotation(old, new, self, gate).run(timeout)
 
     # For a rotation
 

@@ -30,7 +30,7 @@ from bybit_copyws.events import (
     Event,
     State,
 )
-from bybit_copyws.health import ConnectionHealth, TopicHealth
+from bybit_copyws.health import ConnectionHealth
 from bybit_copyws.messages import Gap, Message, MessageCallback
 from bybit_copyws.policy.budget import ConnectionBudget
 from bybit_copyws.policy.channel import Channel, Courier, Handler
@@ -40,10 +40,11 @@ from bybit_copyws.policy.session import Session, SessionSettings
 from bybit_copyws.stream.clock import Clock
 from bybit_copyws.stream.dispatcher import Dispatcher
 from bybit_copyws.stream.endpoint import Endpoint
+from bybit_copyws.stream.figures import running, topics_health
 from bybit_copyws.stream.heartbeat import Heartbeat
 from bybit_copyws.stream.log import THREADS, GuardedLogger
 from bybit_copyws.stream.proxy import ProxyChoice, find_proxy
-from bybit_copyws.stream.reports import Reports, Running, SlowWatch, callback_name
+from bybit_copyws.stream.reports import Reports, Running, SlowWatch
 from bybit_copyws.stream.safety import check_safe_for_secrets
 from bybit_copyws.stream.supervisor import Supervisor
 from bybit_copyws.stream.transport import Transport
@@ -250,6 +251,11 @@ class Stream:
         return self._session.state
 
     @property
+    def links(self) -> int:
+        """How many links were opened so far."""
+        return self._session.reconnects + 1
+
+    @property
     def trouble(self) -> str | None:
         """Why there is no link, in words."""
         return self._session.trouble
@@ -261,13 +267,13 @@ class Stream:
             refused = [each for each in registry.handlers if each.ret_msg is not None]
             return registry.unsettled(), refused
 
-    def health(self) -> ConnectionHealth:
-        """Return how the connection is doing."""
+    def health(self) -> dict[str, ConnectionHealth]:
+        """Return how the connection is doing, by its name."""
         now = self._clock.now()
         with self._lock:
             session, last = self._session, self._dispatcher.last_message
             waits = session.state is State.BACKOFF
-            return ConnectionHealth(
+            figures = ConnectionHealth(
                 state=session.state.value,
                 url=self._endpoint.url,
                 reconnects=max(session.reconnects, 0),
@@ -279,27 +285,10 @@ class Stream:
                 trouble=session.trouble,
                 retry_in=max(0.0, session.retry_at - now.mono) if waits else None,
                 clock_skew=session.login.known_skew(now) if session.login else None,
-                topics=[
-                    self._topic_health(channel, handler, now.mono)
-                    for channel in session.registry.channels.values()
-                    for route in channel.routes
-                    for handler in route.handlers
-                ],
+                covered_twice=None,
+                topics=topics_health(session.registry, now.mono),
             )
-
-    @staticmethod
-    def _topic_health(channel: Channel, handler: Handler, now: float) -> TopicHealth:
-        return TopicHealth(
-            topic=handler.topic.name,
-            state=handler.state.value,
-            callback=callback_name(handler.callback),
-            calls=handler.calls,
-            failures=handler.failures,
-            seconds=handler.seconds,
-            age=None if channel.last is None else now - channel.last[0],
-            gap=None if channel.open_gap is None else channel.open_gap.reason,
-            queue=None if handler.courier is None else handler.courier.figures(),
-        )
+        return {self.name: figures}
 
     # For the supervisor, in the run thread
 
@@ -570,11 +559,9 @@ class Stream:
         return since is None or self._clock.now().mono - since >= _CLOSE_WAIT
 
     def _running(self) -> list[Running]:
-        """Return what runs of this connection, in the run thread and in workers."""
         with self._lock:
-            couriers = {each.courier for each in self._session.registry.handlers}
-        found = [self._dispatcher.running, *(each.running for each in couriers if each is not None)]
-        return [each for each in found if each is not None and each[0].topic.scope is self.scope]
+            handlers = self._session.registry.handlers
+        return running(self._dispatcher, handlers)
 
     # Inside
 

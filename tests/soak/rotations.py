@@ -10,18 +10,21 @@ got, which stays on one connection. Exits with 1 if something was wrong.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from exchange import make_client
 from growth import Growth
-from test_rotation import Truth
+from truth import Truth
 
 from bybit_copyws import Environment
 from bybit_copyws.events import GapOpened
@@ -47,14 +50,19 @@ def compare(truth: Truth, witness: Truth) -> int:
     return common
 
 
-def main() -> int:
-    """Run it; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=100)
-    parser.add_argument("--activity", type=float, default=60.0)
-    options = parser.parse_args()
+class Exchange(NamedTuple):
+    """An exchange in another process, as a client is pointed at it."""
+
+    environment: Environment
+    api_key: str | None = None
+    api_secret: str | None = None
+
+
+@contextlib.contextmanager
+def running_exchange(activity: float) -> Iterator[Exchange]:
+    """Let an exchange run in a process of its own."""
     command = [sys.executable, "-m", "bybit_copyws", "sandbox", "--symbols", ",".join(SYMBOLS)]
-    command += ["--activity", str(options.activity)]
+    command += ["--activity", str(activity)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     text = ""
@@ -63,14 +71,26 @@ def main() -> int:
     found = re.search(r"local exchange at (\S+)", text)
     assert found is not None
     url = found[1]
+    try:
+        yield Exchange(Environment("soak", url, url, url.replace("ws", "http", 1)))
+    finally:
+        process.terminate()
+        process.wait(20)
 
-    class Exchange:
-        environment = Environment("rotations", url, url, url.replace("ws", "http", 1))
-        api_key = api_secret = None
 
+def main() -> int:
+    """Run it; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--activity", type=float, default=60.0)
+    options = parser.parse_args()
     truth, witness, growth, told = Truth(), Truth(), Growth(), []
     took, trades = [], 0
-    with make_client(Exchange) as other, make_client(Exchange) as client:
+    with (
+        running_exchange(options.activity) as exchange,
+        make_client(exchange) as other,
+        make_client(exchange) as client,
+    ):
         other.subscribe([topic for topic in TOPICS if "Trade" in topic], witness.take)
         other.wait_until_ready()
         client.listen(told.append, GapOpened)
@@ -88,8 +108,6 @@ def main() -> int:
         trades += compare(truth, witness)
         seconds = time.monotonic() - began
         reconnects = client.health().connections["public"].reconnects
-    process.terminate()
-    process.wait(20)
     faults = [*truth.faults, *growth.faults()]
     faults += [f"a gap: {event}" for event in told]
     total = sum(truth.counts.values())
