@@ -120,15 +120,11 @@ class Merger:
 
     # What comes on a line
 
-    def arrived(self, line: int, wire: str, arrival: Arrival, *, after_gap: bool) -> None:
+    def arrived(self, line: int, wire: str, arrival: Arrival) -> None:
         """Take a message of a line; what may be delivered now is in :attr:`ready`."""
         channel = self.registry.channels.get(wire)
-        if channel is None:
-            return
-        arbiter = self._arbiter(channel)
-        if after_gap:
-            arbiter.lost(line)
-        self._queue(channel, arbiter.take(line, arrival))
+        if channel is not None:
+            self._queue(channel, self._arbiter(channel).take(line, arrival))
 
     def heard(self, line: int, events: Sequence[Event], now: Instant) -> None:
         """Take what a line says of itself, and tell what it means for the topics."""
@@ -262,7 +258,7 @@ class Merger:
 
     def _doubt(self, line: int, event: GapOpened, now: Instant) -> None:
         """Note that a line may have missed something of topics."""
-        since = now.mono - (now.wall - event.since)
+        missing = []
         for wire in event.topics:
             channel = self.registry.channels.get(wire)
             if channel is None:
@@ -272,7 +268,8 @@ class Merger:
             if not self._covered(wire, line):
                 # Where a line still holds it no acknowledgement will come: a message must.
                 channel.proof_needed = self._held(wire)
-                self.gaps.open([channel], event.reason, since, now)
+                missing.append(channel)
+        self.gaps.open(missing, event.reason, now.mono - (now.wall - event.since), now)
 
     def _rejected(self, line: int, event: SubscriptionRejected, now: Instant) -> None:
         names: list[str] = []

@@ -357,9 +357,9 @@ class RedundantStream:
             arrival = Arrival(
                 message.type, message.ts, message.data, cs, message.received_ns, message.raw
             )
+            # If something is missing before it, an event of the line has said so already.
             with self._lock:
-                gap = message.gap is not None
-                self._merger.arrived(number, message.topic, arrival, after_gap=gap)
+                self._merger.arrived(number, message.topic, arrival)
             self._drain()
 
         return take

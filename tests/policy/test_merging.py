@@ -73,10 +73,10 @@ class Rig:
     def event(self, kind: type[Event], **facts: Any) -> Event:
         return kind(time=self.now.wall, connection="line", **facts)
 
-    def trade(self, line: int, *ids: int, after_gap: bool = False) -> list[Any]:
+    def trade(self, line: int, *ids: int) -> list[Any]:
         rows = [{"i": str(each)} for each in ids]
         arrival = Arrival("snapshot", 1, rows)
-        self.merger.arrived(line, TRADES, arrival, after_gap=after_gap)
+        self.merger.arrived(line, TRADES, arrival)
         return self.deliver()
 
     def deliver(self) -> list[Any]:
@@ -163,6 +163,14 @@ def test_the_loss_of_both_is_one_gap_until_one_is_back(rig: Rig) -> None:
     assert kinds(rig.told).count("GapOpened") == kinds(rig.told).count("GapClosed") == 1
 
 
+def test_a_loss_of_many_topics_is_told_at_once(rig: Rig) -> None:
+    rig.add(TRADES, BOOK)
+    rig.confirm(A, TRADES, BOOK)
+    (opened, _) = rig.lose(A, TRADES, BOOK)
+    assert isinstance(opened, GapOpened)
+    assert opened.topics == (TRADES, BOOK)
+
+
 def test_what_one_line_has_missed_the_other_fills(rig: Rig) -> None:
     rig.add(TRADES)
     rig.confirm(A, TRADES)
@@ -170,7 +178,7 @@ def test_what_one_line_has_missed_the_other_fills(rig: Rig) -> None:
     rig.confirm(B, TRADES)
     rig.trade(B, 1)
     assert rig.doubt(A, TRADES, reason="unreadable") == []
-    assert rig.trade(A, 3, after_gap=True) == []
+    assert rig.trade(A, 3) == []
     assert rig.trade(B, 2, 3) == [2, 3]
     assert rig.trade(A, 4) == [4]
     assert "GapOpened" not in kinds(rig.told)
@@ -181,7 +189,7 @@ def test_what_the_only_line_has_missed_is_a_gap(rig: Rig) -> None:
     rig.confirm(A, TRADES)
     rig.trade(A, 1)
     assert kinds(rig.doubt(A, TRADES)) == ["GapOpened"]
-    assert rig.trade(A, 3, after_gap=True) == ["gap", 3]
+    assert rig.trade(A, 3) == ["gap", 3]
     assert kinds(rig.told).count("GapClosed") == 1
 
 
