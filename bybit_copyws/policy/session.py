@@ -182,7 +182,7 @@ class Session:
             return
         self.reconnects += 1
         self._opened_at = self._heard_at = now.mono
-        self._looked = None
+        self._looked = now
         self.pongs = 0
         self._pings.start(now.mono)
         if self.login is None:

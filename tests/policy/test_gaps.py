@@ -354,6 +354,15 @@ def test_after_a_leap_of_a_clock_the_link_is_looked_at_once(mono, wall):
     assert "pong" in str(rig.session.ending)
 
 
+def test_a_leap_right_after_the_opening_is_seen_too():
+    rig = Reader()
+    rig.start(A)
+    before = rig.venue.texts.count('{"op":"ping"}')
+    rig.now = rig.now._replace(mono=rig.now.mono + 6.0, wall=rig.now.wall + 6.0)
+    rig.leap(0.0)
+    assert rig.venue.texts.count('{"op":"ping"}') == before + 1
+
+
 # Any life
 
 
