@@ -23,6 +23,7 @@ from bybit_copyws.wire.profiles import COPY_TRADING_V3, V5, Profile
 from bybit_copyws.wire.topics import Scope
 
 _LEAVE_TIME = 0.1  # seconds for clients to take what is still to be sent at the end
+_LAST_TURNS = 3  # of the loop, until who was accepted is known
 _PONG_OPCODE = 0xA
 
 
@@ -37,6 +38,7 @@ class Server:
         self._exchange = exchange
         self._turnstile = Turnstile(exchange.rules)
         self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
         self._task: asyncio.Task[None] | None = None
 
     # Life
@@ -53,10 +55,12 @@ class Server:
             app, access_log=None, handle_signals=False, shutdown_timeout=0.1
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, ssl_context=self._exchange.options.context)
-        await site.start()
+        assert self._runner.server is not None  # noqa: S101 (made by setup())
+        self._listener = await asyncio.get_running_loop().create_server(
+            self._runner.server, host, port, ssl=self._exchange.options.context
+        )
         self._task = asyncio.create_task(self._exchange.run())
-        bound: int = self._runner.addresses[0][1]
+        bound: int = self._listener.sockets[0].getsockname()[1]
         return bound
 
     async def stop(self) -> None:
@@ -72,6 +76,8 @@ class Server:
         finally:
             for peer in peers:
                 peer.abort()
+            if self._listener is not None:
+                await _close(self._listener)
             if self._runner is not None:
                 await self._runner.cleanup()
 
@@ -172,3 +178,13 @@ def _refused(request: web.Request, refusal: HandshakeRefusal) -> web.StreamRespo
     if refusal.location is not None:
         headers["Location"] = refusal.location
     return web.Response(status=refusal.status, text=refusal.body, headers=headers)
+
+
+async def _close(listener: asyncio.Server) -> None:
+    """Listen no more; first let in who is accepted, whom a closed server would leave open."""
+    loop = asyncio.get_running_loop()
+    for sock in listener.sockets:
+        loop.remove_reader(sock.fileno())
+    for _ in range(_LAST_TURNS):
+        await asyncio.sleep(0)
+    listener.close()
