@@ -65,7 +65,12 @@ class Continuation(NamedTuple):
 
 
 def go_on(
-    channel: str, delivered: Sequence[Copy], held: Sequence[Copy], *, drained: bool = True
+    channel: str,
+    delivered: Sequence[Copy],
+    held: Sequence[Copy],
+    *,
+    drained: bool = True,
+    last_ts: int | None = None,
 ) -> Continuation:
     """Find what of the held messages was not delivered by the old connection.
 
@@ -74,6 +79,7 @@ def go_on(
         delivered: what the old connection brought since before the new one subscribed.
         held: all that the new one brought so far.
         drained: whether the old one brought everything until its end.
+        last_ts: the exchange's time of the last message of the topic on the old one, or ``None``.
     """
     known_start = held and channel in SNAPSHOT_FIRST and drained and _reaches(delivered, held[0])
     first = 1 if known_start else 0
@@ -87,8 +93,12 @@ def go_on(
     ]
     hole = None
     if channel == "kline":
-        # The exchange may send one at a subscription, made for it alone.
-        later = [each for each in new if _is_later(each[0], old)]
+        # The exchange may begin with one that is made for the subscription alone: it repeats what
+        # was delivered last, maybe long before.
+        begins_known = bool(held) and _is_known_candle(held[0], last_ts)
+        later = [
+            each for each in new if _is_later(each[0], old) and not (begins_known and each[1] == 0)
+        ]
         return Continuation(_rests(held, later, names), hole)
     known = overlap(old, [name for name, _, _ in new])
     if not known and new and new[0][0] in set(old):
@@ -107,6 +117,17 @@ def _is_later(name: Any, old: Sequence[Any]) -> bool:
         return not old or bool(name > old[-1])
     except TypeError:  # odd data: rather twice than never
         return True
+
+
+def _is_known_candle(copy: Copy, last_ts: int | None) -> bool:
+    """Return whether all of a kline was so when the last one of the topic was sent."""
+    rows = copy.data if isinstance(copy.data, list) else []
+    times = [row.get("timestamp") for row in rows if isinstance(row, dict)]
+    return (
+        bool(times)
+        and last_ts is not None
+        and all(type(time) is int and time <= last_ts for time in times)
+    )
 
 
 def overlap(old: Sequence[Hashable], new: Sequence[Hashable]) -> int:

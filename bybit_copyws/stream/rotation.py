@@ -151,9 +151,12 @@ class Rotation:
         noted = self._notes.by_topic()
         chosen: dict[int, object] = {}
         for topic, places in by_topic.items():
+            last_ts = self._new.last_ts(topic)
             copies = [held[place].copy() for place in places]
             channel = topic.split(".")[0]
-            continuation = go_on(channel, noted.get(topic, []), copies, drained=drained)
+            continuation = go_on(
+                channel, noted.get(topic, []), copies, drained=drained, last_ts=last_ts
+            )
             if continuation.hole is not None:
                 self._new.missed(topic, continuation.hole)
             chosen.update((places[rest.place], rest.data) for rest in continuation.rests)

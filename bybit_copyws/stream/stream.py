@@ -453,6 +453,11 @@ class Stream:
 
         return self._apply(change)
 
+    def last_ts(self, wire: str) -> int | None:
+        """Return the exchange's time of the last message of a topic that was delivered."""
+        channel = self._session.registry.channels.get(wire)
+        return None if channel is None or channel.last is None else channel.last[1]
+
     def settle_in(self) -> None:
         """Note that all of the old connection's messages are delivered."""
         self._predecessor = None

@@ -86,6 +86,8 @@ def test_klines_go_on_by_start_and_time():
     made_for_the_subscription = [kline(0, 1.5), kline(0, 2), kline(0, 3)]
     assert places(go_on("kline", delivered, made_for_the_subscription)) == [2]
     assert places(go_on("kline", [], [kline(0, 1)])) == [0]
+    assert places(go_on("kline", [], [kline(0, 5), kline(0, 6)], last_ts=5)) == [1]
+    assert places(go_on("kline", [], [kline(0, 6), kline(0, 7)], last_ts=5)) == [0, 1]
     assert places(go_on("kline", delivered, [kline(0, "?")])) == [0]
 
 
