@@ -38,6 +38,8 @@ OURS = "bybit_copyws"
 DEPTHS = (50, 200, 500)
 FLOCKS = (1, 10, 100, 500)
 LEVELS = 5.8
+WARM_UP = 100
+BATCH = 50
 TICK = 10  # in hundredths of a dollar
 
 Message = dict[str, Any]
@@ -217,33 +219,30 @@ BOOKS: dict[str, Callable[[int], Any]] = {
 }
 
 
-def timed(books: list[Any], deltas: list[list[Message]]) -> float:
-    """Apply the n-th delta of every book, then the next; return microseconds for one."""
-    turns = [
-        (books[i].apply, message)
-        for turn in zip(*deltas, strict=True)
-        for i, message in enumerate(turn)
-    ]
-    gc.collect()
-    gc.freeze()  # what a collection costs depends on the books, not on the messages held here
-    begun = time.perf_counter_ns()
-    for apply, message in turns:
-        apply(message)
-    took = time.perf_counter_ns() - begun
-    gc.unfreeze()
-    return took / len(turns) / 1000
+def timed(books: list[Any], turns: list[list[bytes]]) -> float:
+    """Apply message after message to book after book; return microseconds for one.
+
+    The messages are decoded shortly before, as on a stream, and that is not timed.
+    """
+    took = count = 0
+    pairs = [(book, raw) for turn in turns for book, raw in zip(books, turn, strict=True)]
+    for at in range(0, len(pairs), BATCH):
+        batch = [(book.apply, msgspec.json.decode(raw)) for book, raw in pairs[at : at + BATCH]]
+        begun = time.perf_counter_ns()
+        for apply, message in batch:
+            apply(message)
+        took += time.perf_counter_ns() - begun
+        count += len(batch)
+    return took / count / 1000
 
 
 def books_of(name: str, depth: int, raw: list[list[bytes]]) -> float:
-    """Time the deltas of one book or more, each with messages of its own."""
-    books, deltas = [], []
-    for messages in raw:
-        first, *others = (msgspec.json.decode(each) for each in messages)
-        book = BOOKS[name](depth)
-        book.apply(first)
-        books.append(book)
-        deltas.append(others)
-    took = timed(books, deltas)
+    """Time the deltas of one book or more, each with messages of its own, after some untimed."""
+    books = [BOOKS[name](depth) for _ in raw]
+    turns = [list(turn) for turn in zip(*raw, strict=True)]
+    timed(books, turns[: 1 + WARM_UP])
+    gc.collect()
+    took = timed(books, turns[1 + WARM_UP :])
     for book in books:
         bid, ask = book.top()
         assert bid < ask
@@ -280,7 +279,7 @@ def compare(depth: int, count: int, rounds: int) -> None:
     for _ in range(rounds):
         for name in BOOKS:
             # The slowest one by an order of magnitude gets fewer: its figure is for one delta.
-            messages = raw[: 1 + count // 10] if name == "pybit" else raw
+            messages = raw[: 1 + WARM_UP + count // 10] if name == "pybit" else raw
             took[name].append(books_of(name, depth, [messages]))
     for name, figures in took.items():
         ratio = across(figures, took[OURS])
@@ -290,13 +289,12 @@ def compare(depth: int, count: int, rounds: int) -> None:
 def flocks(depth: int, count: int, rounds: int) -> None:
     """Print what a delta costs beside many other books."""
     print(f"\n{OURS}, depth {depth}: deltas of many books in turn")
-    raw = [recorded(depth, count // 10, seed) for seed in range(10)]
+    raw = [recorded(depth, WARM_UP + count // 10, seed) for seed in range(10)]
     took: dict[int, list[float]] = defaultdict(list)
     for _ in range(rounds):
         for size in FLOCKS:
-            each = max(20, count // size)
-            herd = [raw[i % 10][: 1 + min(each, count // 10)] for i in range(size)]
-            took[size].append(books_of(OURS, depth, herd))
+            each = 1 + WARM_UP + max(20, min(count // size, count // 10))
+            took[size].append(books_of(OURS, depth, [raw[i % 10][:each] for i in range(size)]))
     for size, figures in took.items():
         ratio = across(figures, took[FLOCKS[0]])
         print(f"  {size:4} books {statistics.median(figures):8.2f} us   x {ratio}")

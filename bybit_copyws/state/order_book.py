@@ -151,7 +151,7 @@ class OrderBook(LiveState, Reading):
         """
         checked_count(n)
         with self._lock:
-            return tuple(self._bids.best(n)), tuple(self._asks.best(n))
+            return tuple(self._bids.rows(n)), tuple(self._asks.rows(n))
 
     def snapshot(self, n: int | None = None) -> BookSnapshot:
         """Return a copy of this moment; with ``n``, of the best levels only."""
@@ -201,8 +201,10 @@ class OrderBook(LiveState, Reading):
                 return self._lost(Cause.JUMP, reason, now)
             result = Result(Outcome.APPLIED, Cause.JUMP, reason)
         # Both sides before the check: a price may leave one side and enter the other.
-        self._bids.update(bids)
-        self._asks.update(asks)
+        if bids:
+            self._bids.update(bids)
+        if asks:
+            self._asks.update(asks)
         return self._settled(data, result, ts, now)
 
     def _snapshot(self, data: Any, ts: int | None, now: float) -> Result:
@@ -211,12 +213,10 @@ class OrderBook(LiveState, Reading):
         if self._status is not Status.SYNCING and update_id == self._update_id:
             # A repetition, as level 1 sends after 3 s without change; unless the content differs,
             # as after a second restart of the service, which counts from 1 again.
-            before = self._bids.rows.copy(), self._asks.rows.copy()
-        self._bids.clear()
-        self._asks.clear()
-        self._bids.update(bids)
-        self._asks.update(asks)
-        same = before == (self._bids.rows, self._asks.rows)
+            before = self._bids.rows(), self._asks.rows()
+        self._bids.replace(bids)
+        self._asks.replace(asks)
+        same = before == (self._bids.rows(), self._asks.rows())
         return self._settled(data, REPEATED if same else APPLIED, ts, now)
 
     def _read(self, data: Any) -> tuple[int, list[Any], list[Any]]:
@@ -232,10 +232,10 @@ class OrderBook(LiveState, Reading):
 
     def _settled(self, data: Any, result: Result, ts: int | None, now: float) -> Result:
         """Check what a message has made of the book, and note what it said about itself."""
-        bids, asks = self._bids.order, self._asks.order
-        if bids and asks and bids[-1] + asks[-1] >= 0:  # the keys of asks are negative
-            bid, ask = self._bids.best(1)[0][0], self._asks.best(1)[0][0]
-            return self._lost(Cause.CROSSED, f"bid {bid} is not below ask {ask}", now)
+        bid, ask = self._bids.best, self._asks.best
+        if bid and ask and bid.key + ask.key >= 0:  # the keys of asks are negative
+            reason = f"bid {bid.price} is not below ask {ask.price}"
+            return self._lost(Cause.CROSSED, reason, now)
         self._update_id = data["u"]
         self._sequence = data.get("seq")
         self._ts = ts
