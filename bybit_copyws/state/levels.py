@@ -11,6 +11,8 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any, TypeAlias
 
+import msgspec
+
 Row: TypeAlias = tuple[str, str]
 """Price and size of a level, as the exchange wrote them."""
 
@@ -29,7 +31,8 @@ _ZEROS = frozenset("0." + "0" * places for places in range(1, 9))
 _SLACK = 16  # levels without size that may lie above the best one: most of them come back
 
 
-class _Level:
+# Unknown to the garbage collector, which would look at each of the levels of hundreds of books.
+class _Level(msgspec.Struct, gc=False):
     """A price, and the size there; without one the level is not in the book.
 
     Attributes:
@@ -38,12 +41,9 @@ class _Level:
         size: the size as the exchange wrote it, or ``None``.
     """
 
-    __slots__ = ("key", "price", "size")
-
-    def __init__(self, key: int, price: str) -> None:
-        self.key = key
-        self.price = price
-        self.size: str | None = None
+    key: int
+    price: str
+    size: str | None = None
 
 
 _key = attrgetter("key")
