@@ -7,14 +7,15 @@ Every book gets the same messages: a snapshot, then deltas of 5.8 levels on aver
 near the top, prices drifting as in a market. Only the application of deltas is timed, on freshly
 decoded messages (a text that was used before has its hash already). Rounds are interleaved: every
 book once, then again; what is shown are medians in microseconds for a delta, and ratios to this
-library within the same round (median, smallest, largest). The last table spreads deltas over
-many books of this library, in turn.
+library within the same round (median, smallest, largest). The last tables spread deltas over
+many books in turn, so that each finds its book cold.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import json
 import platform
 import random
@@ -36,7 +37,7 @@ from bybit_copyws.state import Level, OrderBook, Status
 SYMBOL = "BTCUSDT"
 OURS = "bybit_copyws"
 DEPTHS = (50, 200, 500)
-FLOCKS = (1, 10, 100, 500)
+FLOCKS = (1, 100, 500)
 LEVELS = 5.8
 WARM_UP = 100
 BATCH = 50
@@ -219,30 +220,38 @@ BOOKS: dict[str, Callable[[int], Any]] = {
 }
 
 
-def timed(books: list[Any], turns: list[list[bytes]]) -> float:
+def timed(books: list[Any], turns: list[list[bytes]], *, read: bool) -> float:
     """Apply message after message to book after book; return microseconds for one.
 
-    The messages are decoded shortly before, as on a stream, and that is not timed.
+    The messages are decoded shortly before, as on a stream, and that is not timed. With ``read``
+    the best prices are read after each.
     """
     took = count = 0
     pairs = [(book, raw) for turn in turns for book, raw in zip(books, turn, strict=True)]
     for at in range(0, len(pairs), BATCH):
-        batch = [(book.apply, msgspec.json.decode(raw)) for book, raw in pairs[at : at + BATCH]]
+        batch = [
+            (book.apply, book.top, msgspec.json.decode(raw)) for book, raw in pairs[at : at + BATCH]
+        ]
         begun = time.perf_counter_ns()
-        for apply, message in batch:
-            apply(message)
+        if read:
+            for apply, top, message in batch:
+                apply(message)
+                top()
+        else:
+            for apply, _, message in batch:
+                apply(message)
         took += time.perf_counter_ns() - begun
         count += len(batch)
     return took / count / 1000
 
 
-def books_of(name: str, depth: int, raw: list[list[bytes]]) -> float:
+def books_of(name: str, depth: int, raw: list[list[bytes]], *, read: bool = False) -> float:
     """Time the deltas of one book or more, each with messages of its own, after some untimed."""
     books = [BOOKS[name](depth) for _ in raw]
     turns = [list(turn) for turn in zip(*raw, strict=True)]
-    timed(books, turns[: 1 + WARM_UP])
+    timed(books, turns[: 1 + WARM_UP], read=False)
     gc.collect()
-    took = timed(books, turns[1 + WARM_UP :])
+    took = timed(books, turns[1 + WARM_UP :], read=read)
     for book in books:
         bid, ask = book.top()
         assert bid < ask
@@ -275,29 +284,33 @@ def compare(depth: int, count: int, rounds: int) -> None:
     """Print the table of one depth."""
     raw = recorded(depth, count, depth)
     print(f"\ndepth {depth}: {shape(raw)}")
-    took: dict[str, list[float]] = defaultdict(list)
+    took: dict[tuple[str, bool], list[float]] = defaultdict(list)
     for _ in range(rounds):
-        for name in BOOKS:
+        for name, read in itertools.product(BOOKS, (False, True)):
             # The slowest one by an order of magnitude gets fewer: its figure is for one delta.
             messages = raw[: 1 + WARM_UP + count // 10] if name == "pybit" else raw
-            took[name].append(books_of(name, depth, [messages]))
-    for name, figures in took.items():
-        ratio = across(figures, took[OURS])
-        print(f"  {name:28} {statistics.median(figures):8.2f} us   x {ratio}")
+            took[name, read].append(books_of(name, depth, [messages], read=read))
+    for (name, read), figures in took.items():
+        ratio = across(figures, took[OURS, read])
+        label = f"{name}{', best prices read' if read else ''}"
+        print(f"  {label:45} {statistics.median(figures):8.2f} us   x {ratio}")
 
 
 def flocks(depth: int, count: int, rounds: int) -> None:
-    """Print what a delta costs beside many other books."""
-    print(f"\n{OURS}, depth {depth}: deltas of many books in turn")
+    """Print what a delta costs beside many other books, and the ratio to one book alone."""
+    print(f"\ndepth {depth}: deltas of many books in turn")
     raw = [recorded(depth, WARM_UP + count // 10, seed) for seed in range(10)]
-    took: dict[int, list[float]] = defaultdict(list)
+    took: dict[tuple[str, int], list[float]] = defaultdict(list)
     for _ in range(rounds):
-        for size in FLOCKS:
-            each = 1 + WARM_UP + max(20, min(count // size, count // 10))
-            took[size].append(books_of(OURS, depth, [raw[i % 10][:each] for i in range(size)]))
-    for size, figures in took.items():
-        ratio = across(figures, took[FLOCKS[0]])
-        print(f"  {size:4} books {statistics.median(figures):8.2f} us   x {ratio}")
+        for name, size in itertools.product(BOOKS, FLOCKS):
+            if name != "pybit":  # it needs minutes
+                each = 1 + WARM_UP + max(20, min(count // size, count // 10))
+                herd = [raw[i % 10][:each] for i in range(size)]
+                took[name, size].append(books_of(name, depth, herd))
+    for (name, size), figures in took.items():
+        ratio = across(figures, took[name, FLOCKS[0]])
+        label = f"{name}, {size} book{'s' * (size > 1)}"
+        print(f"  {label:45} {statistics.median(figures):8.2f} us   x {ratio}")
 
 
 def main() -> None:

@@ -8,10 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from decimal import Context, Decimal, InvalidOperation
 from itertools import islice
-from operator import attrgetter
 from typing import Any, TypeAlias
-
-import msgspec
 
 Row: TypeAlias = tuple[str, str]
 """Price and size of a level, as the exchange wrote them."""
@@ -31,24 +28,6 @@ _ZEROS = frozenset("0." + "0" * places for places in range(1, 9))
 _SLACK = 16  # levels without size that may lie above the best one: most of them come back
 
 
-# Unknown to the garbage collector, which would look at each of the levels of hundreds of books.
-class _Level(msgspec.Struct, gc=False):
-    """A price, and the size there; without one the level is not in the book.
-
-    Attributes:
-        key: the price as a number, with the sign of its side.
-        price: the price as the exchange wrote it last.
-        size: the size as the exchange wrote it, or ``None``.
-    """
-
-    key: int
-    price: str
-    size: str | None = None
-
-
-_key = attrgetter("key")
-
-
 class Side:
     """The levels of one side, at most ``depth`` of them.
 
@@ -62,19 +41,22 @@ class Side:
         depth: how many levels the topic shows.
 
     Attributes:
-        best: the best level, or ``None`` without any.
+        best: the key of the best level, or ``None`` without any.
     """
 
-    __slots__ = ("_by_price", "_depth", "_live", "_most", "_order", "_sign", "best")
+    __slots__ = ("_depth", "_keys", "_live", "_most", "_prices", "_sign", "_sizes", "best")
 
     def __init__(self, sign: int, depth: int) -> None:
         self._sign = sign
         self._depth = depth
-        self._order: list[_Level] = []  # by key, ascending: the best is near the end
-        self._by_price: dict[str, _Level] = {}  # the same levels, by their price as written
-        self._live = 0  # how many of them have a size
-        self._most = 2 * depth + _SLACK  # when to look for levels to forget
-        self.best: _Level | None = None
+        # The levels in two lists of one order, the best near the end: the price as a number, with
+        # the sign of the side, and as the exchange wrote it last.
+        self._keys: list[int] = []
+        self._prices: list[str] = []
+        self._sizes: dict[str, str] = {}  # by price as written; empty for a level that is gone
+        self._live = 0  # how many levels have a size
+        self._most = 2 * depth + _SLACK  # when to forget those without
+        self.best: int | None = None
 
     def update(self, rows: list[Any]) -> None:
         """Set levels, or delete those whose size is zero; one that is not there is no matter.
@@ -88,100 +70,108 @@ class Side:
         """
         # Runs for every level the exchange sends. Sizes hardly repeat, so each is checked; by
         # methods of str, because float() costs twice as much.
-        by_price, live = self._by_price, self._live
+        sizes, live = self._sizes, self._live
         for row in rows:
             if row.__class__ is not list:  # a text or an object of two would unpack, too
                 raise ValueError(f"a level is an array, not {type(row).__name__}")
             price, size = row
-            level = by_price.get(price)
-            if level is None:
-                level = self._learn(price)
+            old = sizes.get(price)
+            if old is None:
+                old = self._learn(price)
             if size == "0" or not (
                 (size.strip(_DIGITS) in _PLAIN and size.strip("0.")) or _is_above_zero(size)
             ):
-                if level.size is not None:
-                    level.size = None
+                if old:
+                    sizes[price] = ""
                     live -= 1
             else:
-                if level.size is None:
+                sizes[price] = size
+                if not old:
                     live += 1
-                level.size = size
         self._live = live
         if live > self._depth:
             self._trim()
-        top = self._order[-1] if live else None
-        self.best = self._highest() if top and top.size is None else top
+        if not live:
+            self.best = None
+        elif sizes[self._prices[-1]]:
+            self.best = self._keys[-1]
+        else:
+            self.best = self._highest()
 
     def replace(self, rows: list[Any]) -> None:
         """Set levels, and delete all others. Raises what :meth:`update` does."""
-        for level in self._order:
-            level.size = None
+        self._sizes.update(dict.fromkeys(self._prices, ""))
         self._live = 0
         self.update(rows)
 
     def clear(self) -> None:
         """Forget every level."""
-        self._order.clear()
-        self._by_price.clear()
+        self._keys.clear()
+        self._prices.clear()
+        self._sizes.clear()
         self._live = 0
         self._most = 2 * self._depth + _SLACK
         self.best = None
 
     def rows(self, n: int | None = None) -> list[Row]:
         """Return the best ``n`` levels, or all, the best one first."""
-        levels = reversed(self._order)
-        return list(islice(((level.price, size) for level in levels if (size := level.size)), n))
+        sizes, prices = self._sizes, reversed(self._prices)
+        if n is None:
+            return [(price, size) for price in prices if (size := sizes[price])]
+        return list(islice(((price, size) for price in prices if (size := sizes[price])), n))
 
-    def _learn(self, price: Any) -> _Level:
-        """Find the level of a price that is new, or written in a new way."""
+    def _learn(self, price: Any) -> str:
+        """Enter a price that is new, or written in a new way; return the size there."""
         key = self._sign * _whole(price)
-        order = self._order
-        if len(order) >= self._most:
+        if len(self._keys) >= self._most:
             self._purge()
-        at = bisect_left(order, key, key=_key)
-        if at < len(order) and order[at].key == key:
-            level = order[at]
-            del self._by_price[level.price]
-            level.price = price
+        keys, prices, sizes = self._keys, self._prices, self._sizes
+        at = bisect_left(keys, key)
+        if at < len(keys) and keys[at] == key:
+            size = sizes.pop(prices[at])
+            prices[at] = price
         else:
-            level = _Level(key, price)
-            order.insert(at, level)
-        self._by_price[price] = level
-        return level
+            size = ""
+            keys.insert(at, key)
+            prices.insert(at, price)
+        sizes[price] = size
+        return size
 
-    def _highest(self) -> _Level:
-        """Find the best level where the last one has no size; there is one."""
-        order = self._order
-        at = len(order) - 2
-        while order[at].size is None:
+    def _highest(self) -> int:
+        """Return the key of the best level where the last one has no size; there is one."""
+        prices, sizes = self._prices, self._sizes
+        at = len(prices) - 2
+        while not sizes[prices[at]]:
             at -= 1
-        best = order[at]
-        if len(order) - at > _SLACK:
-            self._forget(order[at + 1 :])
-            del order[at + 1 :]
+        best = self._keys[at]
+        if len(prices) - at > _SLACK:
+            self._forget(slice(at + 1, None))
         return best
 
     def _trim(self) -> None:
         """Drop the worst levels, as many as there are too many."""
-        order = self._order
         at = 0
         while self._live > self._depth:
-            self._live -= order[at].size is not None
+            self._live -= bool(self._sizes[self._prices[at]])
             at += 1
-        self._forget(order[:at])
-        del order[:at]
+        self._forget(slice(at))
+
+    def _forget(self, part: slice) -> None:
+        """Drop a part of the levels, whether they have a size or not."""
+        for price in self._prices[part]:
+            del self._sizes[price]
+        del self._keys[part], self._prices[part]
 
     def _purge(self) -> None:
         """Forget the levels without a size."""
-        order = self._order
-        self._forget([level for level in order if level.size is None])
-        order[:] = [level for level in order if level.size is not None]
-        # A message may bring any number of levels: the next search is when there are twice as many.
-        self._most = 2 * max(self._depth, len(order)) + _SLACK
-
-    def _forget(self, levels: list[_Level]) -> None:
-        for level in levels:
-            del self._by_price[level.price]
+        keys, prices, sizes = self._keys, self._prices, self._sizes
+        keys[:] = [key for key, price in zip(keys, prices, strict=True) if sizes[price]]
+        for price in prices:
+            if not sizes[price]:
+                del sizes[price]
+        prices[:] = [price for price in prices if price in sizes]
+        # A message may bring any number of levels: next time there must be twice as many.
+        self._most = 2 * max(self._depth, len(keys)) + _SLACK
 
 
 def _whole(price: Any) -> int:

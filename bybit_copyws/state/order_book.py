@@ -233,9 +233,9 @@ class OrderBook(LiveState, Reading):
     def _settled(self, data: Any, result: Result, ts: int | None, now: float) -> Result:
         """Check what a message has made of the book, and note what it said about itself."""
         bid, ask = self._bids.best, self._asks.best
-        if bid and ask and bid.key + ask.key >= 0:  # the keys of asks are negative
-            reason = f"bid {bid.price} is not below ask {ask.price}"
-            return self._lost(Cause.CROSSED, reason, now)
+        if bid and ask and bid + ask >= 0:  # the keys of asks are negative
+            (bids,), (asks,) = self.rows(1)
+            return self._lost(Cause.CROSSED, f"bid {bids[0]} is not below ask {asks[0]}", now)
         self._update_id = data["u"]
         self._sequence = data.get("seq")
         self._ts = ts

@@ -6,8 +6,9 @@ snapshots answer alike.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from decimal import ROUND_HALF_EVEN, Context, Decimal, DecimalException
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from typing import NamedTuple, TypeAlias
 
 from bybit_copyws.errors import ConfigurationError
@@ -19,8 +20,9 @@ BUY, SELL = "Buy", "Sell"
 
 # Contexts of our own: the thread's one belongs to the user, and may be set to round. Sums and
 # products of what an exchange sends are exact in the first; a quotient has the usual 28 digits.
-_EXACT = Context(prec=1000)
-_QUOTIENT = Context(prec=28, rounding=ROUND_HALF_EVEN)
+# Neither traps: reading a book never raises, however long its numbers are.
+_EXACT = Context(prec=1000, rounding=ROUND_HALF_EVEN, traps=[])
+_QUOTIENT = Context(prec=28, rounding=ROUND_HALF_EVEN, traps=[])
 _HALF = Decimal("0.5")
 _ZERO = Decimal(0)
 
@@ -76,12 +78,14 @@ class Reading:
     @property
     def best_bid(self) -> Level | None:
         """The highest bid, or ``None`` if there is none."""
-        return self.top()[0]
+        bids, _ = self.rows(1)
+        return _level(bids[0]) if bids else None
 
     @property
     def best_ask(self) -> Level | None:
         """The lowest ask, or ``None`` if there is none."""
-        return self.top()[1]
+        _, asks = self.rows(1)
+        return _level(asks[0]) if asks else None
 
     def top(self) -> tuple[Level | None, Level | None]:
         """Return best bid and best ask of one moment (the two properties look at two)."""
@@ -113,7 +117,7 @@ class Reading:
 
         From 1 (bids only) to -1 (asks only); ``None`` if the book is empty.
         """
-        bid, ask = (_total([_level(row) for row in side]) for side in self.rows(n))
+        bid, ask = (_total(map(_level, side)) for side in self.rows(n))
         total = _EXACT.add(bid, ask)
         return _QUOTIENT.divide(_EXACT.subtract(bid, ask), total) if total else None
 
@@ -144,8 +148,8 @@ class Reading:
         limit = _positive("price", price)
         levels = self._met_by(side)
         if side == BUY:
-            return _total([level for level in levels if level.price <= limit])
-        return _total([level for level in levels if level.price >= limit])
+            return _total(takewhile(lambda level: level.price <= limit, levels))
+        return _total(takewhile(lambda level: level.price >= limit, levels))
 
     def vwap(self, side: str, quantity: Number) -> Sweep:
         """Return the average price at which a market order would be filled now.
@@ -174,12 +178,12 @@ class Reading:
         average = _QUOTIENT.divide(value, filled) if filled else None
         return Sweep(side, wanted, filled, value, average, worst)
 
-    def _met_by(self, side: str) -> list[Level]:
+    def _met_by(self, side: str) -> Iterator[Level]:
         """Return the levels that an order of a side meets, best first."""
         if side not in (BUY, SELL):
             raise ConfigurationError(f"side {side!r} is unknown; write 'Buy' or 'Sell'")
         bids, asks = self.rows()
-        return [_level(row) for row in (asks if side == BUY else bids)]
+        return map(_level, asks if side == BUY else bids)
 
 
 def checked_count(n: int | None) -> None:
@@ -194,7 +198,7 @@ def _level(row: Row) -> Level:
     return Level(Decimal(row[0]), Decimal(row[1]))
 
 
-def _total(levels: list[Level]) -> Decimal:
+def _total(levels: Iterable[Level]) -> Decimal:
     *_, total = accumulate((level.size for level in levels), _EXACT.add, initial=_ZERO)
     return total
 

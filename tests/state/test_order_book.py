@@ -365,7 +365,7 @@ def test_levels_that_come_and_go_leave_nothing_behind() -> None:
         gone = data(12 + 2 * step, [[low, "0"]], [[high, "0.0"]])
         assert book.apply("delta", gone, 1, 2.0).outcome is Outcome.APPLIED
     for side in (book._bids, book._asks):
-        assert len(side._order) == len(side._by_price) <= 20
+        assert len(side._keys) == len(side._prices) == len(side._sizes) <= 20
     assert prices(book)[0] == ["99.5"]
 
 
@@ -376,7 +376,7 @@ def test_a_message_of_many_levels_is_cut_to_the_depth() -> None:
     assert prices(book)[0] == ["100000", "99999", "99998", "99997", "99996"]
     for u in range(6, 60):
         book.apply("delta", data(u, [[str(100_000 + u), "1"]]), 1, 1.0)
-    assert len(book._bids._order) < 40
+    assert len(book._bids._prices) < 40
 
 
 def test_the_users_decimal_context_changes_nothing() -> None:
