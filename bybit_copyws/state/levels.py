@@ -44,7 +44,7 @@ class Side:
         best: the key of the best level, or ``None`` without any.
     """
 
-    __slots__ = ("_depth", "_keys", "_live", "_most", "_prices", "_sign", "_sizes", "best")
+    __slots__ = ("_at", "_depth", "_keys", "_live", "_most", "_prices", "_sign", "_sizes", "best")
 
     def __init__(self, sign: int, depth: int) -> None:
         self._sign = sign
@@ -57,6 +57,7 @@ class Side:
         self._live = 0  # how many levels have a size
         self._most = 2 * depth + _SLACK  # when to forget those without
         self.best: int | None = None
+        self._at = -1  # where the best level is, from the end
 
     def update(self, rows: list[Any]) -> None:
         """Set levels, or delete those whose size is zero; one that is not there is no matter.
@@ -95,8 +96,9 @@ class Side:
             self.best = None
         elif sizes[self._prices[-1]]:
             self.best = self._keys[-1]
+            self._at = -1
         else:
-            self.best = self._highest()
+            self._descend()
 
     def replace(self, rows: list[Any]) -> None:
         """Set levels, and delete all others. Raises what :meth:`update` does."""
@@ -112,6 +114,13 @@ class Side:
         self._live = 0
         self._most = 2 * self._depth + _SLACK
         self.best = None
+
+    def top(self) -> Row | None:
+        """Return the best level, or ``None`` without any."""
+        if self.best is None:
+            return None
+        price = self._prices[self._at]
+        return price, self._sizes[price]
 
     def rows(self, n: int | None = None) -> list[Row]:
         """Return the best ``n`` levels, or all, the best one first."""
@@ -137,16 +146,17 @@ class Side:
         sizes[price] = size
         return size
 
-    def _highest(self) -> int:
-        """Return the key of the best level where the last one has no size; there is one."""
+    def _descend(self) -> None:
+        """Find the best level where the last one has no size; there is one."""
         prices, sizes = self._prices, self._sizes
-        at = len(prices) - 2
+        at = -2
         while not sizes[prices[at]]:
             at -= 1
-        best = self._keys[at]
-        if len(prices) - at > _SLACK:
+        self.best = self._keys[at]
+        if at < -_SLACK:
             self._forget(slice(at + 1, None))
-        return best
+            at = -1
+        self._at = at
 
     def _trim(self) -> None:
         """Drop the worst levels, as many as there are too many."""

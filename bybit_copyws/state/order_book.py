@@ -57,6 +57,10 @@ class BookSnapshot(Reading):
         checked_count(n)
         return self.bid_rows[:n], self.ask_rows[:n]
 
+    def best_rows(self) -> tuple[Row | None, Row | None]:
+        """Return best bid and best ask as the exchange wrote them."""
+        return next(iter(self.bid_rows), None), next(iter(self.ask_rows), None)
+
 
 class OrderBook(LiveState, Reading):
     """The order book of the topic ``orderbook.{depth}.{symbol}``.
@@ -102,7 +106,7 @@ class OrderBook(LiveState, Reading):
         self._bids = Side(1, depth)
         self._asks = Side(-1, depth)
         self._update_id = 0
-        self._sequence: Any = None
+        self._sequence: int | None = None
         self._ts: int | None = None
 
     # What the owner calls
@@ -124,10 +128,18 @@ class OrderBook(LiveState, Reading):
         lock = self._lock
         lock.acquire()
         try:
+            update_id, bids, asks = data["u"], data["b"], data["a"]
+            if (
+                update_id.__class__ is not int  # a bool is one to isinstance()
+                or bids.__class__ is not list
+                or asks.__class__ is not list
+                or data["s"] != self.symbol
+            ):
+                raise TypeError("u, b, a and s are not a number, two arrays and the symbol")
             if message_type == "delta":
-                return self._delta(data, ts, now)
+                return self._delta(update_id, bids, asks, data.get("seq"), ts, now)
             if message_type == "snapshot":
-                return self._snapshot(data, ts, now)
+                return self._snapshot(update_id, bids, asks, data.get("seq"), ts, now)
             raise ValueError("its type is neither snapshot nor delta")
         except MALFORMED as error:
             return self._malformed(message_type, error, now)
@@ -152,6 +164,11 @@ class OrderBook(LiveState, Reading):
         checked_count(n)
         with self._lock:
             return tuple(self._bids.rows(n)), tuple(self._asks.rows(n))
+
+    def best_rows(self) -> tuple[Row | None, Row | None]:
+        """Return best bid and best ask of one moment as the exchange wrote them."""
+        with self._lock:
+            return self._bids.top(), self._asks.top()
 
     def snapshot(self, n: int | None = None) -> BookSnapshot:
         """Return a copy of this moment; with ``n``, of the best levels only."""
@@ -188,14 +205,21 @@ class OrderBook(LiveState, Reading):
 
     # How a message is applied; the lock is held
 
-    def _delta(self, data: Any, ts: int | None, now: float) -> Result:
+    def _delta(
+        self,
+        update_id: int,
+        bids: list[Any],
+        asks: list[Any],
+        sequence: Any,
+        ts: int | None,
+        now: float,
+    ) -> Result:
         if self._status is Status.SYNCING:
             return self._before_snapshot(now)
-        update_id, bids, asks = self._read(data)
         last, result = self._update_id, APPLIED
         if update_id != last + 1:
             if update_id == last:
-                return self._settled(data, REPEATED, ts, now)
+                return self._settled(update_id, sequence, ts, now, REPEATED)
             reason = f"u went from {last} to {update_id}"
             if update_id < last or not self._warn:
                 return self._lost(Cause.JUMP, reason, now)
@@ -205,10 +229,17 @@ class OrderBook(LiveState, Reading):
             self._bids.update(bids)
         if asks:
             self._asks.update(asks)
-        return self._settled(data, result, ts, now)
+        return self._settled(update_id, sequence, ts, now, result)
 
-    def _snapshot(self, data: Any, ts: int | None, now: float) -> Result:
-        update_id, bids, asks = self._read(data)
+    def _snapshot(
+        self,
+        update_id: int,
+        bids: list[Any],
+        asks: list[Any],
+        sequence: Any,
+        ts: int | None,
+        now: float,
+    ) -> Result:
         before = None
         if self._status is not Status.SYNCING and update_id == self._update_id:
             # A repetition, as level 1 sends after 3 s without change; unless the content differs,
@@ -216,28 +247,20 @@ class OrderBook(LiveState, Reading):
             before = self._bids.rows(), self._asks.rows()
         self._bids.replace(bids)
         self._asks.replace(asks)
-        same = before == (self._bids.rows(), self._asks.rows())
-        return self._settled(data, REPEATED if same else APPLIED, ts, now)
+        same = before is not None and before == (self._bids.rows(), self._asks.rows())
+        return self._settled(update_id, sequence, ts, now, REPEATED if same else APPLIED)
 
-    def _read(self, data: Any) -> tuple[int, list[Any], list[Any]]:
-        """Return update id, bids and asks of a message; its levels are not looked at yet."""
-        update_id, bids, asks = data["u"], data["b"], data["a"]
-        if update_id.__class__ is not int:  # a bool is one to isinstance()
-            raise TypeError(f"u is {type(update_id).__name__}, not a whole number")
-        if bids.__class__ is not list or asks.__class__ is not list:
-            raise TypeError("b and a are not both arrays")
-        if data["s"] != self.symbol:
-            raise ValueError("it is of another symbol")
-        return update_id, bids, asks
-
-    def _settled(self, data: Any, result: Result, ts: int | None, now: float) -> Result:
+    def _settled(
+        self, update_id: int, sequence: Any, ts: int | None, now: float, result: Result
+    ) -> Result:
         """Check what a message has made of the book, and note what it said about itself."""
         bid, ask = self._bids.best, self._asks.best
         if bid and ask and bid + ask >= 0:  # the keys of asks are negative
-            (bids,), (asks,) = self.rows(1)
-            return self._lost(Cause.CROSSED, f"bid {bids[0]} is not below ask {asks[0]}", now)
-        self._update_id = data["u"]
-        self._sequence = data.get("seq")
+            ((bid_price, _),), ((ask_price, _),) = self.rows(1)
+            reason = f"bid {bid_price} is not below ask {ask_price}"
+            return self._lost(Cause.CROSSED, reason, now)
+        self._update_id = update_id
+        self._sequence = sequence if sequence.__class__ is int else None
         self._ts = ts
         self._seen = now
         if self._status is not Status.LIVE:

@@ -75,22 +75,24 @@ class Reading:
         """
         raise NotImplementedError
 
+    def best_rows(self) -> tuple[Row | None, Row | None]:
+        """Return best bid and best ask of one moment as the exchange wrote them."""
+        raise NotImplementedError
+
     @property
     def best_bid(self) -> Level | None:
         """The highest bid, or ``None`` if there is none."""
-        bids, _ = self.rows(1)
-        return _level(bids[0]) if bids else None
+        return self.top()[0]
 
     @property
     def best_ask(self) -> Level | None:
         """The lowest ask, or ``None`` if there is none."""
-        _, asks = self.rows(1)
-        return _level(asks[0]) if asks else None
+        return self.top()[1]
 
     def top(self) -> tuple[Level | None, Level | None]:
         """Return best bid and best ask of one moment (the two properties look at two)."""
-        bids, asks = self.rows(1)
-        return _level(bids[0]) if bids else None, _level(asks[0]) if asks else None
+        bid, ask = self.best_rows()
+        return _level(bid) if bid else None, _level(ask) if ask else None
 
     @property
     def spread(self) -> Decimal | None:
