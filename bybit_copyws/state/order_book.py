@@ -25,6 +25,9 @@ from bybit_copyws.state.status import (
 
 RESYNC, WARN = "resync", "warn"
 
+# Looked up once: an attribute of an Enum costs as much as a small method call.
+_LIVE, _SYNCING = Status.LIVE, Status.SYNCING
+
 
 @dataclass(frozen=True, slots=True)
 class BookSnapshot(Reading):
@@ -173,7 +176,7 @@ class OrderBook(LiveState, Reading):
     def snapshot(self, n: int | None = None) -> BookSnapshot:
         """Return a copy of this moment; with ``n``, of the best levels only."""
         with self._lock:
-            known = self._status is not Status.SYNCING
+            known = self._status is not _SYNCING
             return BookSnapshot(
                 self.symbol,
                 self.depth,
@@ -188,17 +191,17 @@ class OrderBook(LiveState, Reading):
     @property
     def update_id(self) -> int | None:
         """The exchange's ``u`` of the last message, or ``None`` without content."""
-        return None if self._status is Status.SYNCING else self._update_id
+        return None if self._status is _SYNCING else self._update_id
 
     @property
     def sequence(self) -> int | None:
         """The exchange's ``seq`` of the last message; smaller is earlier, across depths."""
-        return None if self._status is Status.SYNCING else self._sequence
+        return None if self._status is _SYNCING else self._sequence
 
     @property
     def ts(self) -> int | None:
         """The exchange's time of the last message, in milliseconds."""
-        return None if self._status is Status.SYNCING else self._ts
+        return None if self._status is _SYNCING else self._ts
 
     def __repr__(self) -> str:
         return f"<OrderBook {self.topic} {self._status.value}>"
@@ -214,7 +217,7 @@ class OrderBook(LiveState, Reading):
         ts: int | None,
         now: float,
     ) -> Result:
-        if self._status is Status.SYNCING:
+        if self._status is _SYNCING:
             return self._before_snapshot(now)
         last, result = self._update_id, APPLIED
         if update_id != last + 1:
@@ -241,7 +244,7 @@ class OrderBook(LiveState, Reading):
         now: float,
     ) -> Result:
         before = None
-        if self._status is not Status.SYNCING and update_id == self._update_id:
+        if self._status is not _SYNCING and update_id == self._update_id:
             # A repetition, as level 1 sends after 3 s without change; unless the content differs,
             # as after a second restart of the service, which counts from 1 again.
             before = self._bids.rows(), self._asks.rows()
@@ -263,7 +266,7 @@ class OrderBook(LiveState, Reading):
         self._sequence = sequence if sequence.__class__ is int else None
         self._ts = ts
         self._seen = now
-        if self._status is not Status.LIVE:
+        if self._status is not _LIVE:
             self._live(now)
         return result
 
