@@ -14,6 +14,7 @@ from bybit_copyws.errors import (
     ConfigurationError,
     ConnectFailed,
     ConnectionLost,
+    ForkedError,
     HeartbeatTimeout,
     ProtocolError,
     StreamClosed,
@@ -22,9 +23,10 @@ from bybit_copyws.errors import (
 )
 from bybit_copyws.events import State, SubscriptionState
 from bybit_copyws.health import Health
-from bybit_copyws.messages import Message, MessageCallback
+from bybit_copyws.messages import Gap, Message, MessageCallback
 from bybit_copyws.policy.backoff import Backoff
 from bybit_copyws.policy.budget import ConnectionBudget
+from bybit_copyws.stream.shared_budget import SharedConnectionBudget
 from bybit_copyws.subscription import Subscription
 from bybit_copyws.version import __version__
 from bybit_copyws.wire.profiles import Environment, Profile
@@ -39,12 +41,15 @@ __all__ = [
     "ConnectionLost",
     "CopyTradingClient",
     "Environment",
+    "ForkedError",
+    "Gap",
     "Health",
     "HeartbeatTimeout",
     "Message",
     "MessageCallback",
     "Profile",
     "ProtocolError",
+    "SharedConnectionBudget",
     "State",
     "StreamClosed",
     "StreamError",

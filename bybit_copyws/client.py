@@ -2,38 +2,57 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from bybit_copyws.errors import ConfigurationError, StreamClosed, StreamError, SubscriptionError
+from bybit_copyws.errors import (
+    BybitCopyWSError,
+    ConfigurationError,
+    ForkedError,
+    StreamClosed,
+    StreamError,
+    SubscriptionError,
+)
 from bybit_copyws.events import Event, EventCallback, State
 from bybit_copyws.health import Health
 from bybit_copyws.messages import MessageCallback
 from bybit_copyws.options import (
+    check_callback,
+    check_kinds,
     check_seconds,
     check_size,
+    check_times,
     credentials_or_error,
     from_environment,
     names_of,
+    silence_or_error,
 )
 from bybit_copyws.policy.backoff import Backoff
 from bybit_copyws.policy.budget import PROCESS_BUDGET, ConnectionBudget
-from bybit_copyws.policy.registry import Handler
+from bybit_copyws.policy.channel import Handler
 from bybit_copyws.policy.session import SessionSettings
+from bybit_copyws.stream.log import GuardedLogger
 from bybit_copyws.stream.notifier import Listener, Notifier
 from bybit_copyws.stream.proxy import proxy_or_error
+from bybit_copyws.stream.rotation import Rotator
 from bybit_copyws.stream.stream import Stream, StreamSettings
 from bybit_copyws.subscription import Subscription
 from bybit_copyws.wire.profiles import Environment, Profile, find_environment, find_profile
 from bybit_copyws.wire.replies import explain
 from bybit_copyws.wire.topics import Scope, Topic
 
+if TYPE_CHECKING:
+    from bybit_copyws.rest.client import RestClient
+
+_log = GuardedLogger(__name__)
 _Callback = TypeVar("_Callback", bound=MessageCallback)
 
 _MIB = 2**20
+_CLOCK_TIMEOUT = 5.0  # seconds to ask for the exchange's clock, while a login waits
 _CLOSER_GRACE = 0.1  # seconds beyond the timeout of close() for its thread to hand over
 _FOREVER_LOOK = 0.5  # seconds; on Windows a wait without end cannot be interrupted by Ctrl-C
 
@@ -63,6 +82,16 @@ class CopyTradingClient:
         frame_timeout: seconds within which a message that has begun must have come as a whole.
         send_timeout: seconds that the exchange may refuse to take what we send.
         auth_expires: seconds for which the signature of a login is valid.
+        blind_after: seconds for which private data cannot be trusted (no link, a gap) before a
+            ``Blind`` says so.
+        data_timeout: seconds without a message of any topic after which the link is taken for
+            dead; ``None`` for never, because topics may have nothing to say.
+        stale_after: patterns of topics, such as ``"tickers.*"``, to the longest silence in seconds
+            (``None``: for ever). A confirmed topic that is silent for longer is reported as
+            ``TopicStale`` and subscribed anew, then on a new connection. They come before the
+            default, which is 10 s for level-1 order books: those are repeated every 3 s.
+        rotate_every: seconds after which open connections are replaced, see :meth:`rotate`;
+            ``None`` for never.
         max_message_size: bytes; a longer message ends the link.
         backoff: waits between attempts.
         connection_budget: how many connections may be opened; ``None`` for the one that all
@@ -92,6 +121,10 @@ class CopyTradingClient:
         frame_timeout: float = 10.0,
         send_timeout: float = 10.0,
         auth_expires: float = 10.0,
+        blind_after: float = 10.0,
+        data_timeout: float | None = None,
+        stale_after: Mapping[str, float | None] | None = None,
+        rotate_every: float | None = None,
         max_message_size: int = 16 * _MIB,
         backoff: Backoff | None = None,
         connection_budget: ConnectionBudget | None = None,
@@ -107,17 +140,26 @@ class CopyTradingClient:
         if isinstance(proxy_choice, ConfigurationError):
             raise proxy_choice
         self._credentials = credentials
-        times = {
-            "ping_interval": ping_interval,
-            "pong_timeout": pong_timeout,
-            "reply_timeout": reply_timeout,
-            "frame_timeout": frame_timeout,
-            "send_timeout": send_timeout,
-            "auth_expires": auth_expires,
-        }
-        check_seconds({**times, "open_timeout": open_timeout})
+        check_kinds(backoff, connection_budget, ssl_context)
+        found = find_profile(profile)
+        session = SessionSettings(
+            ping_interval=ping_interval,
+            pong_timeout=pong_timeout,
+            reply_timeout=reply_timeout,
+            frame_timeout=frame_timeout,
+            send_timeout=send_timeout,
+            auth_expires=auth_expires,
+            blind_after=blind_after,
+            data_timeout=data_timeout,
+            stale_after=silence_or_error(stale_after, found.topics),
+            backoff=backoff or Backoff(),
+        )
+        check_times(session)
+        check_seconds("open_timeout", open_timeout)
+        if rotate_every is not None:
+            check_seconds("rotate_every", rotate_every)
         check_size("max_message_size", max_message_size)
-        self._profile = find_profile(profile)
+        self._profile = found
         self._environment = find_environment(self._profile, environment)
         self._notifier = Notifier(self._interrupted)
         # Woken after every change of a connection; its lock is taken before any of a stream's.
@@ -129,28 +171,34 @@ class CopyTradingClient:
         self._done = threading.Event()
         self._interrupt: BaseException | None = None
         self._closers: set[int] = set()
+        self._process = os.getpid()
+        self._rest: RestClient | None = None
+        self._route = (proxy_choice, ssl_context)
         settings = StreamSettings(
-            session=SessionSettings(**times, backoff=backoff or Backoff()),
+            session=session,
             open_timeout=open_timeout,
             max_message_size=max_message_size,
             context=ssl_context,
             proxy=proxy_choice,
             budget=connection_budget or PROCESS_BUDGET,
         )
-        self._streams = {scope: self._make_stream(scope, settings) for scope in Scope}
+        self._settings = settings
+        self._streams = {scope: self._make_stream(scope, self._notifier.post) for scope in Scope}
+        self._rotator = Rotator(self._streams, self._make_stream, self._notifier.post, rotate_every)
 
-    def _make_stream(self, scope: Scope, settings: StreamSettings) -> Stream:
+    def _make_stream(self, scope: Scope, notify: Callable[[Sequence[Event]], None]) -> Stream:
         url = self._profile.url(self._environment, scope)
         private = scope is Scope.PRIVATE
         return Stream(
             scope,
             self._profile,
             url,
-            settings,
+            self._settings,
             self._credentials if private else None,
-            notify=self._notifier.post,
+            notify=notify,
             changed=self._tell_change,
             interrupted=self._interrupted,
+            measure_clock=self._measure_clock,
         )
 
     @classmethod
@@ -166,7 +214,44 @@ class CopyTradingClient:
         Raises:
             ConfigurationError: as the constructor does.
         """
-        return cls(**{**from_environment(), **options})
+        merged = {**from_environment(), **options}
+        options.clear()  # a traceback may be shown with the local variables of its frames
+        try:
+            return cls(**merged)
+        except Exception as error:  # noqa: BLE001 (raised again, without the frames below)
+            failure = error.with_traceback(None)
+        finally:
+            merged.clear()
+        raise failure
+
+    @property
+    def rest(self) -> RestClient:
+        """The REST calls, with the same key, environment, proxy and TLS settings.
+
+        Made, and ``requests`` imported, when it is first asked for; closed with the client.
+
+        Raises:
+            ConfigurationError: the environment has no URL for it, or one that is not safe for keys.
+            StreamClosed: the client was closed.
+            ForkedError: the client belongs to the parent process.
+        """
+        from bybit_copyws.rest.client import RestClient  # noqa: PLC0415 (takes time)
+
+        self._check_open()
+        with self._lock:
+            if self._rest is None:
+                self._rest = RestClient.beside_streams(
+                    self._credentials, self._profile, self._environment, *self._route
+                )
+            return self._rest
+
+    def _measure_clock(self) -> int | None:
+        """Ask by REST what the exchange's clock says, in ms; ``None`` if nobody can tell."""
+        try:
+            return self.rest.exchange_ms(_CLOCK_TIMEOUT)
+        except BybitCopyWSError as error:
+            _log.info("the exchange's clock could not be asked for: %s", error)
+            return None
 
     # Topics
 
@@ -193,18 +278,16 @@ class CopyTradingClient:
             AuthenticationError: the exchange refused the key before; for private topics.
             ConnectFailed: the connection was given up, see :class:`Backoff`.
         """
-        if not callable(callback):
-            raise ConfigurationError(
-                f"the callback must be callable with one message, not {type(callback).__name__}"
-            )
-        topics = [self._parse(name) for name in dict.fromkeys(names_of(topic_or_topics))]
+        check_callback(callback, "callback", "message")
         self._check_open()
+        topics = [self._parse(name) for name in dict.fromkeys(names_of(topic_or_topics))]
         handlers: list[Handler] = []
         try:
-            for scope, stream in self._streams.items():
+            for scope in Scope:
                 mine = [topic for topic in topics if topic.scope is scope]
                 if mine:
-                    handlers += stream.subscribe(mine, callback)
+                    with self._rotator.switch:
+                        handlers += self._streams[scope].subscribe(mine, callback)
         except Exception:
             self.remove(handlers)
             raise
@@ -242,10 +325,12 @@ class CopyTradingClient:
         Raises:
             ConfigurationError: a topic is not subscribed (with that callback).
         """
+        self._check_process()
         handlers: list[Handler] = []
         for name in names_of(topic_or_topics):
             topic = self._parse(name)
-            found = self._streams[topic.scope].find(topic, callback)
+            with self._rotator.switch:
+                found = self._streams[topic.scope].find(topic, callback)
             if not found:
                 whom = " with that callback" if callback is not None else ""
                 raise ConfigurationError(f"topic {name!r} is not subscribed{whom}")
@@ -269,10 +354,12 @@ class CopyTradingClient:
         Raises:
             StreamClosed: the client was closed; make a new one.
         """
+        self._check_open()
         with self._lock:
             self._check_open()
             self._started = True
             self._notifier.start()
+            self._rotator.start()
         self._start_streams()
 
     def _start_streams(self) -> None:
@@ -286,11 +373,14 @@ class CopyTradingClient:
         """End everything. Works from any thread, inside a callback, in every state, and twice.
 
         After it has returned no message callback starts; one that is running may finish (called
-        from inside a callback, that one). Listeners still hear of the end.
+        from inside a callback, that one). Listeners still hear of the end. In a child of a fork
+        it does nothing.
 
         Args:
             timeout: seconds to wait for the connections to end in good order.
         """
+        if os.getpid() != self._process:
+            return  # nothing of it is here; the parent's connections are not ours to close
         deadline = time.monotonic() + timeout
         for stream in self._streams.values():
             stream.mute()
@@ -319,7 +409,7 @@ class CopyTradingClient:
         try:
             # A little of the time is kept for ending by force what did not end in good order.
             self._join(deadline - min(0.2, timeout / 4))
-            for stream in self._streams.values():
+            for stream in self._rotator.streams():
                 stream.end()
             self._join(deadline)
             if not self._in_a_callback_of(me):
@@ -331,14 +421,18 @@ class CopyTradingClient:
     def _begin_close(self) -> None:
         with self._lock:
             first, self._closed = not self._closed, True
+            rest = self._rest
         if first:
-            for stream in self._streams.values():
+            self._rotator.end()
+            for stream in self._rotator.streams():
                 stream.begin_close()
+            if rest is not None:
+                rest.close()
         self._done.set()
         self._tell_change()
 
     def _join(self, deadline: float) -> None:
-        for stream in self._streams.values():
+        for stream in self._rotator.streams():
             for thread in stream.threads:
                 # A connection whose callback is closing ends after that callback: neither may it
                 # wait for itself, nor two callbacks that close at the same time for each other.
@@ -347,6 +441,28 @@ class CopyTradingClient:
                     if left <= 0:
                         return
                     thread.join(min(left, 0.05))
+
+    def rotate(self, timeout: float = 30.0) -> None:
+        """Replace every open connection by a new one, so that nothing is lost.
+
+        The new one opens, subscribes and waits for its data while the old one goes on. Then the old
+        one is closed and read to its end, and the new one goes on after it: every message of a
+        public topic is delivered once and in order, and no gap is told. Private messages cannot be
+        compared; their gap says so. If the new connection cannot be had, the old one stays.
+
+        Args:
+            timeout: seconds for each connection.
+
+        Raises:
+            TimeoutError: the new connection did not bring its data in time.
+            StreamError: the new connection could not be had.
+            StreamClosed: the client was closed.
+            ConfigurationError: this is a callback, which would wait for itself.
+        """
+        self._check_open()
+        if self._in_a_callback_of(threading.get_ident()):
+            raise ConfigurationError("rotate() inside a callback would wait for that callback")
+        self._rotator.rotate(timeout)
 
     def run_forever(self) -> None:
         """Start, and block until the client is closed. Ctrl-C closes it cleanly.
@@ -357,8 +473,8 @@ class CopyTradingClient:
             StreamClosed: the client was closed before.
             BaseException: a ``KeyboardInterrupt`` or ``SystemExit`` that a callback raised.
         """
-        self.start()
         try:
+            self.start()
             while not self._done.wait(_FOREVER_LOOK) and self._error() is None:
                 pass
         except KeyboardInterrupt:
@@ -412,6 +528,7 @@ class CopyTradingClient:
             raise TimeoutError(
                 f"not confirmed within {timeout:g} s: {', '.join(missing[:5])}"
                 f"{f' and {len(missing) - 5} more' if len(missing) > 5 else ''} ({self._states()})"
+                f"{self.troubles()}"
             )
 
     def listen(self, callback: EventCallback, *event_types: type[Event]) -> Listener:
@@ -427,10 +544,8 @@ class CopyTradingClient:
         Raises:
             ConfigurationError: the callback is not callable, or a type is no event.
         """
-        if not callable(callback):
-            raise ConfigurationError(
-                f"the listener must be callable with one event, not {type(callback).__name__}"
-            )
+        check_callback(callback, "listener", "event")
+        self._check_process()
         for kind in event_types:
             if not (isinstance(kind, type) and issubclass(kind, Event)):
                 raise ConfigurationError(f"{kind!r} is no class of bybit_copyws.events")
@@ -438,6 +553,7 @@ class CopyTradingClient:
 
     def health(self) -> Health:
         """Return how connections, topics and callbacks are doing, ready for JSON."""
+        self._check_process()
         connections = {scope.value: stream.health() for scope, stream in self._streams.items()}
         return Health(connections=connections, events_dropped=self._notifier.dropped)
 
@@ -457,6 +573,7 @@ class CopyTradingClient:
         Raises:
             ConfigurationError: it is not yet so, and this is a callback.
         """
+        self._check_process()
         if not predicate() and self._in_a_callback_of(threading.get_ident()):
             raise ConfigurationError(
                 "waiting inside a callback cannot work: what is waited for is read by the same "
@@ -470,10 +587,12 @@ class CopyTradingClient:
 
     def remove(self, handlers: Sequence[Handler]) -> None:
         """Take handlers out of their streams."""
-        for scope, stream in self._streams.items():
+        self._check_process()
+        for scope in Scope:
             mine = [handler for handler in handlers if handler.topic.scope is scope]
             if mine:
-                stream.unsubscribe(mine)
+                with self._rotator.switch:
+                    self._streams[scope].unsubscribe(mine)
 
     def terminal_error(self, handlers: Sequence[Handler]) -> StreamError | None:
         """Return what ended the connections of some handlers for good, if anything."""
@@ -483,9 +602,25 @@ class CopyTradingClient:
                 return error
         return StreamClosed("the client was closed") if self._closed else None
 
+    def troubles(self) -> str:
+        """Say why there are no links, to be put behind an error."""
+        return "".join(
+            f"; {scope.value}: {each.trouble}"
+            for scope, each in self._streams.items()
+            if each.trouble is not None
+        )
+
     # Inside
 
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise ForkedError(
+                f"this client belongs to process {self._process}, which this one was forked from: "
+                "make a new client in each process"
+            )
+
     def _check_open(self) -> None:
+        self._check_process()
         if self._closed:
             raise StreamClosed("the client was closed; make a new one")
 

@@ -10,7 +10,11 @@
     │   ├── HeartbeatTimeout                 trouble: retried
     │   ├── AuthenticationError              terminal for the private connection
     │   ├── SubscriptionError                the exchange refused topics
-    │   └── StreamClosed                     the client was closed
+    │   ├── StreamClosed                     the client was closed
+    │   └── ForkedError                      the client belongs to the parent process
+    ├── RestError                            a REST call failed; retried before where that is safe
+    │   ├── HttpStatusError                  the server, or something before it, sent no answer
+    │   └── ApiError                         the exchange refused the call
     └── ProtocolError                        a message that is not what the exchange documents
 
 The facts are attributes; the text says what was observed, what it most likely means and
@@ -24,6 +28,11 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 _E = TypeVar("_E", bound="BybitCopyWSError")
+
+_UNCERTAIN = (
+    "It is not known whether the exchange has carried it out: look at the account before making "
+    "this call again"
+)
 
 
 class BybitCopyWSError(Exception):
@@ -137,6 +146,93 @@ class SubscriptionError(StreamError):
 
 class StreamClosed(StreamError):
     """The client was closed; make a new one."""
+
+
+class ForkedError(StreamError):
+    """The client was made before a fork and is used in the child.
+
+    Its threads and connections are the parent's. Make a new client in the child.
+    """
+
+
+class RestError(BybitCopyWSError):
+    """A REST call failed; where it was safe, it was tried again before.
+
+    Attributes:
+        call: method and path.
+        reason: what was observed.
+        uncertain: whether the exchange may have carried out the call all the same. Only a call that
+            changes something can be uncertain: look at the account before making it again.
+        retry_after: seconds after which another call may pass, where that is known, else ``None``.
+    """
+
+    def __init__(
+        self,
+        call: str,
+        reason: str,
+        *,
+        explanation: str = "",
+        uncertain: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        parts = [f"{call}: {reason}", explanation, _UNCERTAIN if uncertain else ""]
+        super().__init__(". ".join(part for part in parts if part))
+        self.call = call
+        self.reason = reason
+        self.uncertain = uncertain
+        self.retry_after = retry_after
+
+
+class HttpStatusError(RestError):
+    """The reply has an HTTP status that is no success, and no answer of the exchange in it.
+
+    Attributes:
+        status: HTTP status.
+    """
+
+    def __init__(
+        self,
+        call: str,
+        reason: str,
+        *,
+        status: int,
+        explanation: str = "",
+        uncertain: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(
+            call, reason, explanation=explanation, uncertain=uncertain, retry_after=retry_after
+        )
+        self.status = status
+
+
+class ApiError(RestError):
+    """The exchange answered a call with a refusal.
+
+    Attributes:
+        ret_code: its code.
+        ret_msg: its own text, without keys and signatures.
+    """
+
+    def __init__(
+        self,
+        call: str,
+        ret_code: int,
+        ret_msg: str,
+        *,
+        explanation: str = "",
+        uncertain: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(
+            call,
+            f"the exchange refused with {ret_code} {ret_msg!r}",
+            explanation=explanation,
+            uncertain=uncertain,
+            retry_after=retry_after,
+        )
+        self.ret_code = ret_code
+        self.ret_msg = ret_msg
 
 
 class ProtocolError(BybitCopyWSError):

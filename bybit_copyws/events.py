@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from bybit_copyws.messages import Gap
+
 
 class State(enum.Enum):
     """Where one connection is in its life."""
@@ -95,6 +97,75 @@ class UnsubscribeRejected(Event, frozen=True, kw_only=True):
 
     topics: tuple[str, ...]
     ret_msg: str
+
+
+class GapOpened(Event, frozen=True, kw_only=True):
+    """Messages of topics may be missing from now on, until a ``GapClosed`` of each of them.
+
+    Attributes:
+        topics: as the user named them.
+        since: wall clock, seconds since the epoch, of the last sign that nothing was missing.
+        reason: why, in words.
+    """
+
+    topics: tuple[str, ...]
+    since: float
+    reason: str
+
+
+class GapClosed(Event, frozen=True, kw_only=True):
+    """The exchange sends topics again; their next message carries the gap too.
+
+    One ``GapOpened`` may be followed by several of these: each of its topics is in one of them,
+    unless it is unsubscribed or the client closed first.
+
+    Attributes:
+        gap: what may be missing.
+    """
+
+    gap: Gap
+
+
+class TopicStale(Event, frozen=True, kw_only=True):
+    """A topic is silent although it should speak; its gap lasts until it does.
+
+    Attributes:
+        topic: as the user named it.
+        age: seconds since its last sign of life.
+        cure: what the client does about it.
+    """
+
+    topic: str
+    age: float
+    cure: str
+
+
+class Blind(Event, frozen=True, kw_only=True):
+    """Private data cannot be trusted for longer than ``blind_after``: a bot should stop trading.
+
+    Told once; ``Sighted`` follows when it can be trusted again.
+
+    Attributes:
+        seconds: for how long it cannot be trusted so far.
+    """
+
+    seconds: float
+
+
+class Sighted(Event, frozen=True, kw_only=True):
+    """Private data can be trusted again, after a ``Blind``."""
+
+
+class ClockSkew(Event, frozen=True, kw_only=True):
+    """This machine's clock differs from the exchange's by a second or more.
+
+    Logins use the exchange's clock as soon as it is known.
+
+    Attributes:
+        seconds: by how much the exchange's clock is ahead; negative if ours is.
+    """
+
+    seconds: float
 
 
 class CallbackFailed(Event, frozen=True, kw_only=True):

@@ -17,6 +17,8 @@ class TopicHealth(msgspec.Struct, frozen=True, kw_only=True):
         calls: how often it was called.
         failures: how often it raised.
         seconds: time spent in it altogether.
+        age: seconds since the last message of the topic, or ``None``.
+        gap: why messages of the topic may be missing at present, or ``None``.
     """
 
     topic: str
@@ -25,6 +27,8 @@ class TopicHealth(msgspec.Struct, frozen=True, kw_only=True):
     calls: int
     failures: int
     seconds: float
+    age: float | None
+    gap: str | None
 
 
 class ConnectionHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +42,10 @@ class ConnectionHealth(msgspec.Struct, frozen=True, kw_only=True):
         last_message_age: seconds since the last message of a topic, or ``None``.
         messages: messages of topics received.
         bad_messages: unreadable messages on the present link.
+        gaps: how often a gap has opened.
+        trouble: why there is no link, in words, or ``None``.
+        retry_in: seconds until the next attempt, or ``None`` if none is planned.
+        clock_skew: seconds by which the exchange's clock is ahead, or ``None`` if it is not known.
         topics: the callbacks and their topics.
     """
 
@@ -48,6 +56,10 @@ class ConnectionHealth(msgspec.Struct, frozen=True, kw_only=True):
     last_message_age: float | None
     messages: int
     bad_messages: int
+    gaps: int
+    trouble: str | None
+    retry_in: float | None
+    clock_skew: float | None
     topics: list[TopicHealth]
 
 

@@ -18,6 +18,41 @@ from bybit_copyws.errors import ProtocolError
 _ENVELOPE = msgspec.json.Decoder(dict[str, Any])
 
 
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """A message, by its times.
+
+    Attributes:
+        ts: the exchange's time in milliseconds, or ``None`` where it sends none.
+        received_ns: wall clock at arrival, nanoseconds since the epoch.
+    """
+
+    ts: int | None
+    received_ns: int
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
+    """A time in which messages of some topics may have been lost.
+
+    All that was lost lies between the message in :attr:`last_seen` and :attr:`until`, which is
+    also the time of the next message that carries the gap, or earlier.
+
+    Attributes:
+        topics: as the user named them.
+        reason: why, in words.
+        since: wall clock, seconds since the epoch, of the last sign that nothing was missing.
+        until: wall clock at which the exchange sent again; ``None`` while it does not.
+        last_seen: the last message of each topic before the gap, for those that had one.
+        repaired: whether what was lost has been fetched by REST.
+    """
+
+    topics: tuple[str, ...]
+    reason: str
+    since: float
+    until: float | None = None
+    last_seen: dict[str, Seen] = msgspec.field(default_factory=dict)
+    repaired: bool = False
+
+
 # eq=False: the generated comparison would include the private fields, so that a message were no
 # longer equal to its copy once one of them has been parsed.
 class Message(msgspec.Struct, frozen=True, gc=False, eq=False):
@@ -37,6 +72,8 @@ class Message(msgspec.Struct, frozen=True, gc=False, eq=False):
         data: the JSON value exactly as sent: strings stay strings, names stay camelCase.
         received_ns: wall clock at arrival, nanoseconds since the epoch.
         raw: the bytes of the whole message; empty if it was not received from a stream.
+        gap: on the first message after an outage, what may be missing before it; else ``None``.
+        source: ``"stream"``.
     """
 
     topic: str
@@ -47,6 +84,8 @@ class Message(msgspec.Struct, frozen=True, gc=False, eq=False):
     raw: bytes
     _parser: Callable[[Message], Any] | None = None
     _parsed: Any = None
+    gap: Gap | None = None
+    source: str = "stream"
 
     def parse(self) -> Any:
         """Return the typed, immutable models of this message (:mod:`bybit_copyws.models`).

@@ -5,11 +5,19 @@ No connection is known here, and nothing is kept.
 
 from __future__ import annotations
 
+import inspect
 import os
+import ssl
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 
 from bybit_copyws.errors import ConfigurationError
+from bybit_copyws.policy.backoff import Backoff
+from bybit_copyws.policy.budget import ConnectionBudget
+from bybit_copyws.policy.session import SessionSettings
+from bybit_copyws.policy.staleness import DEFAULT_LIMITS
 from bybit_copyws.wire.signing import Credentials
+from bybit_copyws.wire.topics import TopicTable
 
 _VARIABLES = {
     "api_key": "BYBIT_API_KEY",
@@ -17,6 +25,7 @@ _VARIABLES = {
     "environment": "BYBIT_ENVIRONMENT",
     "profile": "BYBIT_PROFILE",
 }
+_MAY_BE_NONE = ("data_timeout",)
 _MOST_SECONDS = 86_400.0
 _MOST_BYTES = 2**31
 
@@ -66,22 +75,101 @@ def from_environment() -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def check_seconds(options: Mapping[str, float]) -> None:
-    """Refuse options that can be no time.
+def check_seconds(name: str, value: float) -> None:
+    """Refuse what can be no time.
 
     Raises:
-        ConfigurationError: one is not above 0 or longer than a day; the text names it.
+        ConfigurationError: it is not above 0 or longer than a day; the text names it.
     """
-    for name, value in options.items():
-        if (
-            not isinstance(value, (int, float))
-            or isinstance(value, bool)
-            or not 0 < value <= _MOST_SECONDS
+    if (
+        not isinstance(value, (int, float))
+        or isinstance(value, bool)
+        or not 0 < value <= _MOST_SECONDS
+    ):
+        raise ConfigurationError(
+            f"{name} must be a number of seconds above 0, at most {_MOST_SECONDS:,.0f}, not "
+            f"{value!r}"
+        )
+
+
+def check_times(settings: SessionSettings) -> None:
+    """Refuse times of a connection that can be none.
+
+    Raises:
+        ConfigurationError: as :func:`check_seconds` does.
+    """
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if field.name not in ("backoff", "stale_after") and (
+            value is not None or field.name not in _MAY_BE_NONE
         ):
+            check_seconds(field.name, value)
+
+
+def silence_or_error(
+    limits: Mapping[str, float | None] | None, topics: TopicTable
+) -> Mapping[str, float | None]:
+    """Return how long topics may be silent: the user's patterns, then the default ones.
+
+    Raises:
+        ConfigurationError: this is no mapping of patterns to seconds, or a pattern fits no topic.
+    """
+    if limits is None:
+        return DEFAULT_LIMITS
+    if not isinstance(limits, Mapping) or not all(isinstance(each, str) for each in limits):
+        raise ConfigurationError(
+            'stale_after must map patterns of topics to seconds, such as {"tickers.*": 30.0}, not '
+            f"{limits!r}"
+        )
+    for pattern, seconds in limits.items():
+        if seconds is not None:
+            check_seconds(f"stale_after[{pattern!r}]", seconds)
+        if not topics.may_fit(pattern):
             raise ConfigurationError(
-                f"{name} must be a number of seconds above 0, at most {_MOST_SECONDS:,.0f}, not "
-                f"{value!r}"
+                f"stale_after[{pattern!r}] fits no topic; patterns are such as 'tickers.*' or "
+                "'orderbook.50.BTCUSDT'"
             )
+    return {
+        **limits,
+        **{each: DEFAULT_LIMITS[each] for each in DEFAULT_LIMITS if each not in limits},
+    }
+
+
+def check_kinds(backoff: object, connection_budget: object, ssl_context: object) -> None:
+    """Refuse options of the wrong kind, which would fail in the middle of the night.
+
+    Raises:
+        ConfigurationError: one is; the text names it and the cure.
+    """
+    for name, value, kind, cure in (
+        ("backoff", backoff, Backoff, "Backoff(cap=60.0)"),
+        ("connection_budget", connection_budget, ConnectionBudget, "ConnectionBudget(100, 300.0)"),
+        (
+            "ssl_context",
+            ssl_context,
+            ssl.SSLContext,
+            'ssl.create_default_context(cafile="ca.pem")',
+        ),
+    ):
+        if value is not None and not isinstance(value, kind):
+            raise ConfigurationError(
+                f"{name} must be a {kind.__name__}, such as {cure}, not {value!r}"
+            )
+
+
+def check_callback(callback: object, what: str, argument: str) -> None:
+    """Refuse what cannot be called, or would never run when it is.
+
+    Raises:
+        ConfigurationError: it is no plain function.
+    """
+    if not callable(callback):
+        kind = type(callback).__name__
+        raise ConfigurationError(f"the {what} must be callable with one {argument}, not {kind}")
+    if inspect.iscoroutinefunction(callback):
+        raise ConfigurationError(
+            f"the {what} is an 'async def', which nothing would ever run: give a plain function"
+        )
 
 
 def check_size(name: str, value: int) -> None:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from bybit_copyws.errors import StreamError, SubscriptionError
 from bybit_copyws.events import SubscriptionState
-from bybit_copyws.policy.registry import Handler
+from bybit_copyws.policy.channel import Handler
 from bybit_copyws.wire.replies import explain
 
 
@@ -19,6 +19,9 @@ class Waiter(Protocol):
 
     def remove(self, handlers: Sequence[Handler]) -> None:
         """Take handlers out."""
+
+    def troubles(self) -> str:
+        """Say why there are no links, to be put behind an error."""
 
     def terminal_error(self, handlers: Sequence[Handler]) -> StreamError | None:
         """Return what ended the connections of some handlers for good, if anything."""
@@ -91,6 +94,7 @@ class Subscription:
         if not settled:
             raise TimeoutError(
                 f"{', '.join(self._open()[:5])}: no answer of the exchange within {timeout:g} s"
+                f"{self._client.troubles()}"
             )
 
     def unsubscribe(self) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from bybit_copyws.sandbox import Sandbox
@@ -15,6 +16,12 @@ from bybit_copyws.sandbox import Sandbox
 # The plugin is turned off in setup.cfg and loaded from here: found by pytest itself, it would be
 # imported before coverage begins to measure.
 pytest_plugins = ["bybit_copyws.pytest_plugin", "pytester"]
+
+# How long a machine takes to draw an example says nothing about what is tested.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 _DESCRIPTORS = Path("/proc/self/fd")
 

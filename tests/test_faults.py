@@ -147,6 +147,32 @@ def test_a_spent_budget_is_told_and_kept(quiet: Sandbox) -> None:
     assert quiet.accepted == 2
 
 
+def test_a_budget_is_asked_without_a_lock_and_by_a_name(quiet: Sandbox) -> None:
+    # One that several processes share may have to wait for its file.
+    asked: list[str] = []
+    clients: list[CopyTradingClient] = []
+
+    class Curious(ConnectionBudget):
+        def take(self, host: str, now: float, who: str = "") -> float:
+            asked.append(who)
+            clients[0].health()
+            clients[0].subscribe("tickers.ETHUSDT", ignore)
+            return super().take(host, now, who)
+
+        def headroom(self, host: str, now: float) -> float:
+            clients[0].health()
+            return super().headroom(host, now)
+
+    with make_client(quiet, connection_budget=Curious(100)) as client:
+        clients.append(client)
+        client.subscribe(["tickers.BTCUSDT", "copyTradeOrder"], ignore)
+        client.wait_until_ready()
+        quiet.drop(how="rst")
+        quiet.wait_for(lambda _: len(asked) >= 4)
+        client.wait_until_ready()
+    assert len(set(asked)) == 2
+
+
 def test_a_message_that_stops_in_its_middle_ends_the_link() -> None:
     def script(peer: Peer) -> None:
         peer.upgrade()
@@ -192,7 +218,7 @@ def test_a_refused_handshake_is_named_and_tried_again(quiet: Sandbox, status: in
 QUICK = Backoff(base=0.01, cap=0.01, refused=0.0)
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize("status", [401, 404])
 def test_a_refusal_that_never_passes_ends_in_its_error(quiet: Sandbox, status: int) -> None:
     quiet.refuse_handshakes(status, times=None)
     client = make_client(quiet, backoff=QUICK)
@@ -203,6 +229,16 @@ def test_a_refusal_that_never_passes_ends_in_its_error(quiet: Sandbox, status: i
     with pytest.raises(ConnectFailed):
         subscription.wait()
     assert quiet.accepted == 0
+
+
+@pytest.mark.parametrize(("status", "retry_after"), [(403, None), (404, 0)])
+def test_what_may_pass_is_waited_out_from_the_beginning(
+    quiet: Sandbox, status: int, retry_after: int | None
+) -> None:
+    quiet.refuse_handshakes(status, times=QUICK.give_up_after + 3, retry_after=retry_after)
+    with make_client(quiet, backoff=QUICK) as client:
+        client.subscribe(TRADES, ignore)
+        client.wait_until_ready()
 
 
 def test_a_refusal_after_good_times_is_waited_out(quiet: Sandbox) -> None:

@@ -17,7 +17,8 @@ LEVELS = {
     "__init__": 7,
     "client": 6,
     "subscription": 5,
-    "options": 5,
+    "rest": 5,
+    "options": 4,
     "stream": 4,
     "sandbox": 4,
     "policy": 3,
@@ -39,6 +40,8 @@ ONLY = {
         "sandbox/background.py",
         "sandbox/window.py",
     ),
+    "requests": ("rest/transport.py",),
+    "urllib3": ("rest/connection.py", "rest/transport.py"),
     "aiohttp": ("sandbox/server.py", "sandbox/peer.py", "sandbox/window.py"),
 }
 

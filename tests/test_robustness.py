@@ -7,10 +7,12 @@ import gc
 import itertools
 import logging
 import queue
+import re
 import signal
 import socket
 import threading
 import time
+import traceback
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -28,6 +30,7 @@ from bybit_copyws import (
     CopyTradingClient,
     Environment,
     StreamClosed,
+    SubscriptionError,
 )
 from bybit_copyws.events import BadMessage, CallbackFailed, Event, State, StateChanged
 from bybit_copyws.policy.backoff import Backoff as PolicyBackoff
@@ -387,3 +390,91 @@ def test_the_close_reason_of_a_server_is_cleaned(quiet: Sandbox) -> None:
     assert isinstance(event, StateChanged)
     assert "bye" in event.reason
     assert event.reason.isprintable()
+
+
+# Options and callbacks of the wrong kind
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"backoff": 5}, "backoff must be a Backoff"),
+        ({"connection_budget": 100}, "connection_budget must be a ConnectionBudget"),
+        ({"ssl_context": "/ca.pem"}, "ssl_context must be a SSLContext"),
+        ({"ssl_context": True}, "create_default_context"),
+        ({"stale_after": {"tickers": 5.0}}, "fits no topic"),
+        ({"stale_after": {"ticker.*": 5.0}}, "fits no topic"),
+        ({"stale_after": 5.0}, "must map patterns"),
+        ({"stale_after": {"tickers.*": 0}}, "above 0"),
+        ({"rotate_every": 0}, "rotate_every"),
+        ({"blind_after": None}, "blind_after"),
+        ({"data_timeout": -1}, "data_timeout"),
+    ],
+)
+def test_options_of_the_wrong_kind_are_refused(options: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(named)):
+        CopyTradingClient(**options)
+
+
+def test_an_async_callback_is_refused() -> None:
+    async def callback(_: object) -> None:
+        """Would never run."""
+
+    client = CopyTradingClient()
+    for refused in (client.subscribe, client.listen):
+        with pytest.raises(ConfigurationError, match="async def"):
+            refused("tickers.BTCUSDT", callback) if refused == client.subscribe else refused(
+                callback
+            )
+
+
+def test_who_waits_in_vain_is_told_why(quiet: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    quiet.refuse_handshakes(502, times=None)
+    with make_client(quiet) as client:
+        subscription = client.subscribe("tickers.BTCUSDT", ignore)
+        for wait in (client.wait_until_ready, subscription.wait):
+            with pytest.raises(TimeoutError, match="502"):
+                wait(0.3)
+        trouble = client.health().connections["public"].trouble
+        assert trouble is not None
+        assert "502" in trouble
+        warnings = [each for each in caplog.records if each.levelname == "WARNING"]
+        assert len(warnings) == 1  # not one for each attempt
+        quiet.heal()
+        client.wait_until_ready()
+        assert client.health().connections["public"].trouble is None
+
+
+def test_a_spent_budget_is_a_reason(quiet: Sandbox) -> None:
+    budget = ConnectionBudget(1, 300)
+    with (
+        make_client(quiet, connection_budget=budget) as first,
+        make_client(quiet, connection_budget=budget) as second,
+    ):
+        first.subscribe("tickers.BTCUSDT", ignore)
+        first.wait_until_ready()
+        second.subscribe("tickers.BTCUSDT", ignore)
+        with pytest.raises(TimeoutError, match=r"budget of .* is spent"):
+            second.wait_until_ready(0.3)
+
+
+def test_a_refused_client_of_the_environment_shows_no_secret() -> None:
+    secret = "TOPSECRET0123456789"
+    with pytest.raises(ConfigurationError) as caught:
+        CopyTradingClient.from_env(
+            api_key="key", api_secret=secret, proxy=f"http://me:{secret}@h:1", ping_interval=-1
+        )
+    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    frames = [frame for frame in shown.stack if "bybit_copyws" in frame.filename]
+    assert not any(secret in str(frame.locals) for frame in frames)
+
+
+def test_a_text_is_redacted_before_it_is_cut(quiet: Sandbox) -> None:
+    key = quiet.api_key
+    with make_client(quiet) as client:
+        refusal = {"success": False, "ret_msg": "x" * 290 + key, "op": "subscribe"}
+        quiet.fault("replace", kind="subscribe", payload=refusal)
+        subscription = client.subscribe("copyTradeOrder", ignore)
+        with pytest.raises(SubscriptionError) as caught:
+            subscription.wait(5)
+        assert key[:8] not in caught.value.ret_msg

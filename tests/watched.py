@@ -2,8 +2,8 @@
 
 ``with Watched(exchange) as watched`` checks at its end what must hold after every fault (the
 invariants of the fault matrix): connected again, every wanted topic held once, everything that was
-sent delivered once and in order or lost while the client said that its link was down, and nothing
-delivered after ``close()``.
+sent delivered once and in order or lost in a gap that the client reported, and nothing delivered
+after ``close()``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 
 from exchange import PRIVATE, PUBLIC, held, make_client
 
-from bybit_copyws.events import BadMessage, State, StateChanged
+from bybit_copyws.events import BadMessage, GapClosed, GapOpened, State, StateChanged
+from bybit_copyws.messages import Gap, Message
 from bybit_copyws.sandbox import Checker, FaultProxy, Sandbox
 
 _PATIENCE = 10.0
@@ -33,6 +34,8 @@ class Watched:
     Attributes:
         client: the client.
         reasons: why links were lost, in order.
+        gaps: what was said to be missing, in order.
+        wrong: what is wrong with that.
         bad: what was said of bad messages, in order.
     """
 
@@ -49,28 +52,49 @@ class Watched:
         self.checker = Checker()
         self._topics = topics
         self._aliases = options.get("profile") == "v5"
-        self._lost: set[str] = set()
+        self.gaps: list[Gap] = []
+        self.wrong: list[str] = []
+        self._open: dict[str, float] = {}
+        self._last: dict[str, Message] = {}
         self._lock = threading.Lock()
         options.setdefault("ssl_context", exchange.ssl_context)
         keys = (exchange.api_key, exchange.api_secret)
         where = exchange if through is None else through
         self.client = make_client(where, api_key=keys[0], api_secret=keys[1], **options)
         self.client.listen(self._note_loss, StateChanged)
+        self.client.listen(self._note_opening, GapOpened)
+        self.client.listen(self._note_closing, GapClosed)
         self.client.listen(self.bad.append, BadMessage)
         self.client.subscribe(topics, self._take)
 
     def _note_loss(self, event: StateChanged) -> None:
         if event.new is State.BACKOFF:
-            private = event.connection == "private"
-            with self._lock:
-                self.reasons.append(event.reason)
-                self._lost |= {name for name in self._topics if (name in PRIVATE) is private}
+            self.reasons.append(event.reason)
 
-    def _take(self, message: Any) -> None:
+    def _note_opening(self, event: GapOpened) -> None:
+        for name in event.topics:
+            if name in self._open:
+                self.wrong.append(f"{name}: a second gap opened inside the first: {event.reason}")
+            self._open[name] = event.since
+
+    def _note_closing(self, event: GapClosed) -> None:
+        gap = event.gap
+        self.gaps.append(gap)
+        for name in gap.topics:
+            if self._open.pop(name, None) != gap.since:
+                self.wrong.append(f"{name}: a gap closed that was not open: {gap.reason}")
+
+    def _take(self, message: Message) -> None:
+        name, gap = message.topic, message.gap
         with self._lock:
-            after_gap = message.topic in self._lost
-            self._lost.discard(message.topic)
-        self.checker.got(self._wire(message.topic), message.raw, after_gap=after_gap)
+            before, self._last[name] = self._last.get(name), message
+        if gap is not None:
+            seen = gap.last_seen.get(name)
+            if name not in gap.topics or gap.until is None or gap.since > gap.until:
+                self.wrong.append(f"{name}: a message came with {gap}")
+            if (seen and seen.received_ns) != (before and before.received_ns):
+                self.wrong.append(f"{name}: the gap names another message as the last one: {gap}")
+        self.checker.got(self._wire(name), message.raw, after_gap=gap is not None)
 
     @property
     def reconnects(self) -> int:
@@ -127,3 +151,5 @@ class Watched:
             self.checker.sent(self.exchange.sent_after(self.checker.last_number))
             report = self.checker.report()
             assert report.ok, report.faults
+            assert not self.wrong, self.wrong
+            assert not self._open, f"gaps that never closed: {self._open}"

@@ -19,9 +19,9 @@ class Backoff:
         base: upper end of the first wait, in seconds.
         cap: upper end of any wait, in seconds.
         good_after: a link that was active for so many seconds counts as good.
-        refused: seconds to wait at least after HTTP 429 (too many requests), and after what is not
-            likely to pass: HTTP 401, 403 (banned) or 404, and a certificate that is not valid.
-        give_up_after: a connection that was never open is given up after so many of the latter in
+        refused: seconds to wait at least after HTTP 429 (too many requests) or 403 (banned), and
+            after what is not likely to pass: HTTP 401 or 404, and a certificate that is not valid.
+        give_up_after: a connection that was never open is given up after so many of the last in
             a row, with their error; 0 for never. One that was open once is never given up.
 
     Raises:

@@ -21,6 +21,7 @@ class LinkStatus(NamedTuple):
         blocked_since: monotonic time since which something to send cannot leave, or ``None``.
         received: bytes that the reader has taken so far.
         capacity: bytes that may lie unread at most.
+        last_message: monotonic time of the last message of a topic on any link, or ``None``.
     """
 
     idle: bool = True
@@ -28,6 +29,7 @@ class LinkStatus(NamedTuple):
     blocked_since: float | None = None
     received: int = 0
     capacity: int = 0
+    last_message: float | None = None
 
 
 class Pings:
@@ -36,22 +38,30 @@ class Pings:
     Args:
         interval: seconds between two pings.
         timeout: seconds within which the first unanswered one must be answered.
+
+    Attributes:
+        unanswered_since: monotonic time of the first ping without an answer, or ``None``.
+        sent: how many were sent on the present link.
+        last_sent: monotonic time of the last one.
     """
 
     def __init__(self, interval: float, timeout: float) -> None:
         self.interval = interval
         self.timeout = timeout
+        self.sent = 0
+        self.last_sent = 0.0
         self._next: float | None = None
-        self._unanswered_since: float | None = None
+        self.unanswered_since: float | None = None
 
     def start(self, now: float) -> None:
         """Begin with a fresh connection."""
+        self.sent = 0
         self._next = now + self.interval
-        self._unanswered_since = None
+        self.unanswered_since = None
 
     def stop(self) -> None:
         """End with the connection."""
-        self._next = self._unanswered_since = None
+        self._next = self.unanswered_since = None
 
     def take_due(self, now: float) -> bool:
         """Return whether a ping is due, and count it as sent if so."""
@@ -59,24 +69,31 @@ class Pings:
             return False
         # Counted from now, not from the plan: after a suspend one ping is enough.
         self._next = now + self.interval
-        if self._unanswered_since is None:
-            self._unanswered_since = now
+        self.sent += 1
+        self.last_sent = now
+        if self.unanswered_since is None:
+            self.unanswered_since = now
         return True
+
+    def check(self, now: float) -> None:
+        """Have a ping sent at once, and its answer waited for from now on."""
+        self._next = now
+        self.unanswered_since = None
 
     def answered(self) -> None:
         """Take a pong for all pings sent so far."""
-        self._unanswered_since = None
+        self.unanswered_since = None
 
     def overdue(self, now: float) -> bool:
         """Return whether the answer is missing for too long."""
-        since = self._unanswered_since
+        since = self.unanswered_since
         return since is not None and now >= since + self.timeout
 
     def deadline(self) -> float | None:
         """Return when to look next, in monotonic seconds."""
-        if self._next is None or self._unanswered_since is None:
+        if self._next is None or self.unanswered_since is None:
             return self._next
-        return min(self._next, self._unanswered_since + self.timeout)
+        return min(self._next, self.unanswered_since + self.timeout)
 
 
 class Suspicion:

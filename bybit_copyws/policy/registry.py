@@ -10,42 +10,17 @@ server's set ends up as the wanted one.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bybit_copyws.errors import ConfigurationError
 from bybit_copyws.events import SubscriptionState
 from bybit_copyws.messages import MessageCallback
+from bybit_copyws.policy.channel import Channel, Handler, Route
+from bybit_copyws.policy.staleness import longest_silence
 from bybit_copyws.wire.operations import SUBSCRIBE, args_size
 from bybit_copyws.wire.topics import Topic
-
-
-class Handler:
-    """One callback registered for one topic, with its fate and its figures.
-
-    Written by the registry (``state``, ``ret_msg``) and by the thread that runs the callback
-    (the counters); others only read.
-    """
-
-    __slots__ = ("active", "callback", "calls", "failures", "ret_msg", "seconds", "state", "topic")
-
-    def __init__(self, topic: Topic, callback: MessageCallback) -> None:
-        self.topic = topic
-        self.callback = callback
-        self.state = SubscriptionState.PENDING
-        self.active = True  # cleared when it is taken out: the reader may still hold its route
-        self.ret_msg: str | None = None
-        self.calls = 0
-        self.failures = 0
-        self.seconds = 0.0
-
-
-class Route(NamedTuple):
-    """The handlers that know a topic by one name."""
-
-    name: str
-    parser: Any
-    handlers: tuple[Handler, ...]
 
 
 class _Status(enum.Enum):
@@ -59,10 +34,12 @@ class _Status(enum.Enum):
 class _Record:
     """One topic on the wire."""
 
-    __slots__ = ("handlers", "leaving", "status")
+    __slots__ = ("channel", "handlers", "leaving", "refresh", "status")
 
-    def __init__(self) -> None:
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
         self.status = _Status.ABSENT
+        self.refresh = False  # to be given up and subscribed anew
         self.handlers: list[Handler] = []
         self.leaving: list[Handler] = []  # were removed; wait for the unsubscribe's outcome
 
@@ -110,16 +87,20 @@ class Registry:
 
     Args:
         max_args_chars: characters of topics that one connection may hold.
+        silence: patterns of topics to the longest silence in seconds.
 
     Attributes:
-        routes: wire topic to its routes. Replaced as a whole at each change, so that the reader
-            may use it without a lock.
+        channels: by wire topic, those that have handlers. Replaced as a whole at each change, so
+            that the reader may use it without a lock.
     """
 
-    def __init__(self, max_args_chars: int) -> None:
+    def __init__(
+        self, max_args_chars: int, silence: Mapping[str, float | None] | None = None
+    ) -> None:
         self._max_args_chars = max_args_chars
+        self._silence = silence or {}
         self._records: dict[str, _Record] = {}
-        self.routes: Mapping[str, tuple[Route, ...]] = {}
+        self.channels: Mapping[str, Channel] = {}
 
     # What the user wants
 
@@ -133,7 +114,7 @@ class Registry:
         self._check_room(topics)
         handlers = [Handler(topic, callback) for topic in topics]
         for handler in handlers:
-            record = self._records.setdefault(handler.topic.wire, _Record())
+            record = self._records.get(handler.topic.wire) or self._record(handler.topic)
             record.handlers.append(handler)
             if record.status is _Status.SUBSCRIBED:
                 handler.state = SubscriptionState.CONFIRMED
@@ -143,6 +124,12 @@ class Registry:
                 record.set_state(SubscriptionState.PENDING)
         self._reroute(topic.wire for topic in topics)
         return handlers
+
+    def _record(self, topic: Topic) -> _Record:
+        return self._records.setdefault(topic.wire, _Record(self._channel(topic)))
+
+    def _channel(self, topic: Topic) -> Channel:
+        return Channel(topic, longest_silence(topic, self._silence))
 
     def remove(self, handlers: Iterable[Handler]) -> None:
         """Take registered callbacks out; no message reaches them from here on."""
@@ -154,6 +141,8 @@ class Registry:
                 continue
             handler.active = False
             record.handlers.remove(handler)
+            if not record.handlers:  # who comes next was promised nothing yet
+                record.channel = self._channel(record.channel.topic)
             if record.handlers or record.status in (_Status.ABSENT, _Status.REJECTED):
                 _close(handler)  # nothing is asked of the server for it
             else:
@@ -217,7 +206,7 @@ class Registry:
             tuple(
                 wire
                 for wire, record in self._records.items()
-                if not record.handlers and record.status is _Status.SUBSCRIBED
+                if record.status is _Status.SUBSCRIBED and (record.refresh or not record.handlers)
             ),
         )
 
@@ -226,6 +215,7 @@ class Registry:
         status = _Status.SUBSCRIBING if op == SUBSCRIBE else _Status.UNSUBSCRIBING
         for wire in wires:
             self._records[wire].status = status
+            self._records[wire].refresh = False
 
     def postponed(self, wires: Iterable[str]) -> tuple[str, ...]:
         """Return those of some refused topics that are still wanted; the others become absent."""
@@ -269,14 +259,80 @@ class Registry:
         """
         record = self._records[wire]
         record.status = _Status.ABSENT
+        record.set_state(SubscriptionState.PENDING)
         names = record.release(ret_msg)
         self._drop_if_unused(wire)
         return names
+
+    def refresh(self, wire: str) -> None:
+        """Have a topic given up and subscribed anew; nothing if it is not active."""
+        self._records[wire].refresh = True
+
+    def active(self) -> list[Channel]:
+        """Return the topics that are wanted and confirmed."""
+        return [
+            record.channel
+            for record in self._records.values()
+            if record.handlers and record.status is _Status.SUBSCRIBED
+        ]
+
+    def doubtful(self) -> list[Channel]:
+        """Return the topics that are wanted and might be had, but are not, or have a gap."""
+        return [
+            record.channel
+            for record in self._records.values()
+            if record.handlers
+            and record.status is not _Status.REJECTED
+            and (record.status is not _Status.SUBSCRIBED or record.channel.open_gap is not None)
+        ]
+
+    def promised(self, since: float) -> list[Channel]:
+        """Return the wanted topics that were confirmed, or spoke, after a (monotonic) time."""
+        return [
+            record.channel
+            for record in self._records.values()
+            if record.handlers and (record.channel.alive_at or -math.inf) >= since
+        ]
+
+    def topics(self) -> list[Topic]:
+        """Return the topics that are wanted and not refused, each once."""
+        return [
+            record.channel.topic
+            for record in self._records.values()
+            if record.handlers and record.status is not _Status.REJECTED
+        ]
+
+    def hold_as(self, other: Registry) -> list[str]:
+        """Note that the server holds what it holds for another registry; that one is given up.
+
+        Returns:
+            The names of topics that were being given up and are not held any more.
+        """
+        gone: list[str] = []
+        for wire, record in self._records.items():
+            theirs = other._records.pop(wire, None)
+            record.refresh = False
+            if theirs is not None:
+                record.status = theirs.status
+            elif record.status is not _Status.REJECTED:
+                record.status = _Status.ABSENT
+                gone += record.release()
+            confirmed = record.status is _Status.SUBSCRIBED
+            if record.status is not _Status.REJECTED:
+                state = SubscriptionState.CONFIRMED if confirmed else SubscriptionState.PENDING
+                record.set_state(state)
+        for wire, theirs in other._records.items():  # was given up meanwhile
+            theirs.handlers.clear()
+            self._records[wire] = theirs
+        for wire in list(self._records):
+            self._drop_if_unused(wire)
+        return gone
 
     def reset(self) -> None:
         """Note that the connection has ended: the server holds nothing any more."""
         for wire in list(self._records):
             record = self._records[wire]
+            record.refresh = False
             if record.status is not _Status.REJECTED:
                 record.status = _Status.ABSENT
                 record.set_state(SubscriptionState.PENDING)
@@ -306,14 +362,15 @@ class Registry:
             )
 
     def _reroute(self, wires: Iterable[str]) -> None:
-        routes = dict(self.routes)
+        channels = dict(self.channels)
         for wire in wires:
             record = self._records.get(wire)
             if record is not None and record.handlers:
-                routes[wire] = record.routes()
+                record.channel.routes = record.routes()
+                channels[wire] = record.channel
             else:
-                routes.pop(wire, None)
-        self.routes = routes
+                channels.pop(wire, None)
+        self.channels = channels
 
     def _drop_if_unused(self, wire: str) -> None:
         record = self._records[wire]

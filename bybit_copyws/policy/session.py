@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,27 +23,35 @@ from bybit_copyws.errors import (
     StreamError,
 )
 from bybit_copyws.events import (
+    Blind,
     BudgetExhausted,
+    ClockSkew,
     Event,
+    Sighted,
     State,
     StateChanged,
     SubscriptionConfirmed,
     SubscriptionRejected,
+    TopicStale,
     UnsubscribeConfirmed,
     UnsubscribeRejected,
 )
 from bybit_copyws.policy.backoff import Backoff
+from bybit_copyws.policy.channel import Channel
+from bybit_copyws.policy.gaps import Gaps
 from bybit_copyws.policy.instant import Instant
 from bybit_copyws.policy.liveness import GRACE, LinkStatus, Pings, Suspicion
+from bybit_copyws.policy.login import Login
 from bybit_copyws.policy.machine import Signal, next_state
 from bybit_copyws.policy.registry import Plan, Registry
 from bybit_copyws.policy.requests import PendingRequests, Request
+from bybit_copyws.policy.staleness import DEFAULT_LIMITS, Cure, Stale, find_stale
+from bybit_copyws.policy.trust import Trust
 from bybit_copyws.wire.operations import (
     AUTH,
     PING_TEXT,
     SUBSCRIBE,
     UNSUBSCRIBE,
-    auth_request,
     topic_request,
 )
 from bybit_copyws.wire.profiles import Profile
@@ -53,7 +61,6 @@ from bybit_copyws.wire.replies import (
     explain,
     is_already_subscribed,
     lacks_login,
-    may_be_expired,
     named_topic,
 )
 from bybit_copyws.wire.signing import Credentials
@@ -61,6 +68,11 @@ from bybit_copyws.wire.topics import Scope
 
 MAX_RETRY_AFTER = 3600.0
 """Seconds for which a server's ``Retry-After`` is obeyed at most; a ban lasts half an hour."""
+
+LONGEST_MEASUREMENT = 2.0
+"""Seconds that a pong may take to tell the exchange's clock."""
+LEAP = 5.0
+"""Seconds between two looks, or by which the clocks part, that tell of a suspended process."""
 
 _LIVE = (State.AUTHENTICATING, State.ACTIVE)
 _SLOW_DOWN = (403, 429)  # banned or too fast: to try again soon makes it worse
@@ -76,6 +88,9 @@ class SessionSettings:
     frame_timeout: float = 10.0
     send_timeout: float = 10.0
     auth_expires: float = 10.0
+    blind_after: float = 10.0
+    data_timeout: float | None = None
+    stale_after: Mapping[str, float | None] = field(default_factory=lambda: DEFAULT_LIMITS)
     backoff: Backoff = field(default_factory=Backoff)
 
 
@@ -92,11 +107,15 @@ class Session:
     Attributes:
         state: where the connection is.
         registry: its topics.
+        gaps: what they may have missed.
         ending: why the link must be ended now, or ``None``.
         error: the terminal error, or ``None``.
         retry_at: monotonic time of the next attempt, in ``BACKOFF``.
         reconnects: how often a link was opened after the first.
         last_pong: wall-clock time of the last pong, or ``None``.
+        pongs: how many came on the present link.
+        trouble: why there is no link, in words, or ``None``.
+        started: whether anybody works for the connection.
     """
 
     def __init__(
@@ -108,17 +127,23 @@ class Session:
         rng: random.Random,
     ) -> None:
         self.state = State.IDLE
-        self.registry = Registry(profile.max_args_chars)
+        self.registry = Registry(profile.max_args_chars, settings.stale_after)
+        self.gaps = Gaps(self._emit)
         self.ending: StreamError | None = None
         self.error: AuthenticationError | ConnectFailed | None = None
         self.retry_at = 0.0
         self.reconnects = -1
         self.last_pong: float | None = None
+        self.pongs = 0
+        self.started = False
+        self.trouble: str | None = None
         self._scope = scope
         self._profile = profile
         self._dialect = profile.dialect(scope)
         self._settings = settings
-        self._credentials = credentials
+        private = scope is Scope.PRIVATE
+        self.login = Login(credentials, settings.auth_expires) if private and credentials else None
+        self._trust = Trust(settings.blind_after) if private else None
         self._rng = rng
         self._pings = Pings(settings.ping_interval, settings.pong_timeout)
         self._suspicion = Suspicion()
@@ -130,11 +155,11 @@ class Session:
         self._requests_sent = 0
         self._failures = 0  # links lost in a row without one that was good
         self._refusals = 0  # attempts in a row after which another would hardly fare better
+        self._opened_at = 0.0
+        self._heard_at = 0.0  # the last reply, or the opening
         self._active_since: float | None = None
-        self._login_retried = False
         self._login_missed: set[str] = set()  # topics refused for want of a login, not yet accepted
-        self._expires_ms = 0
-        self._looked = -math.inf
+        self._looked: Instant | None = None
         self._budget_told = False
 
     # The life of a link
@@ -153,20 +178,26 @@ class Session:
         if self.state is State.CLOSING:
             return
         self.reconnects += 1
+        self._opened_at = self._heard_at = now.mono
+        self._looked = None
+        self.pongs = 0
         self._pings.start(now.mono)
-        if self._scope is Scope.PUBLIC or self._credentials is None:
+        if self.login is None:
             self._ready(now, "link open")
         else:
             self._move(Signal.LOGIN, now, "link open")
-            self._log_in(self._credentials, now)
+            self._log_in(self.login, now)
 
-    def ended(self, now: Instant, error: StreamError, headroom: float) -> None:
+    def ended(
+        self, now: Instant, error: StreamError, headroom: float, last_message: float | None
+    ) -> None:
         """Note that the link is gone (or could not be opened).
 
         Args:
             now: the time.
             error: why.
             headroom: the free part of the host's connection budget, 0 to 1.
+            last_message: monotonic time of the last message of a topic on any link, or ``None``.
         """
         backoff = self._settings.backoff
         since = self._active_since
@@ -178,7 +209,10 @@ class Session:
             self.registry.close()
             self._move(Signal.END, now, str(error))
             return
-        lasting = isinstance(error, ConnectFailed) and error.lasting
+        heard_at = max(self._heard_at, last_message or 0.0)
+        self.gaps.open(self.registry.promised(self._opened_at), str(error), heard_at, now)
+        # Who says when to come back does not refuse for ever.
+        lasting = isinstance(error, ConnectFailed) and error.lasting and error.retry_after is None
         self._refusals = self._refusals + 1 if lasting else 0
         if isinstance(error, ConnectFailed) and self._is_hopeless():
             self.error = error
@@ -188,13 +222,13 @@ class Session:
             return
         delay = backoff.delay(self._failures, headroom, self._rng)
         if isinstance(error, ConnectFailed):
-            if error.retry_after is not None:
-                delay = max(delay, min(error.retry_after, MAX_RETRY_AFTER))
-            elif lasting or error.status in _SLOW_DOWN:
+            if lasting or error.status in _SLOW_DOWN:
                 delay = max(delay, backoff.refused)
+            delay = max(delay, min(error.retry_after or 0.0, MAX_RETRY_AFTER))
         self.retry_at = now.mono + delay
+        self.trouble = f"{error}; next attempt in {delay:.1f} s"
         self.registry.reset()
-        self._move(Signal.LOST, now, f"{error}; next attempt in {delay:.1f} s")
+        self._move(Signal.LOST, now, self.trouble)
 
     def _is_hopeless(self) -> bool:
         """Return whether this is a wrong address or setting: it never worked, and never will.
@@ -208,10 +242,15 @@ class Session:
         """Note that the next attempt has to wait for the host's budget; told once."""
         if not self._budget_told:
             self._budget_told = True
+            self.trouble = (
+                f"the connection budget of {host} is spent; next attempt in {wait:.0f} s. Close "
+                "connections that are not needed, or wait"
+            )
             self._emit(BudgetExhausted, now, host=host, until=now.wall + wait)
 
     def rest(self, now: Instant) -> None:
         """Stay without a link for as long as no topic needs one."""
+        self._budget_told = False
         self._move(Signal.REST, now, "no topic needs it")
 
     def close(self, now: Instant) -> None:
@@ -232,11 +271,34 @@ class Session:
         if self.ending is None:
             self.ending = error
 
+    def check(self, now: Instant) -> int:
+        """Have a ping sent at once; return which pong will be its answer."""
+        self._pings.check(now.mono)
+        return self._pings.sent + 1
+
+    def take_over(self, old: Session, now: Instant) -> None:
+        """Go on for a connection that has ended, with its topics, callbacks and counts.
+
+        What this one has subscribed stays; what was changed meanwhile is asked for.
+        """
+        mine, self.registry = self.registry, old.registry
+        given_up = self.registry.hold_as(mine)
+        if given_up:
+            self._emit(UnsubscribeConfirmed, now, topics=tuple(given_up))
+        self._trust = old._trust
+        self.gaps.opened += old.gaps.opened
+        self.reconnects = old.reconnects + 1
+        self.gaps.promise(self.registry.active(), now)
+        self.replan(now)
+
     # What comes in
 
     def received(self, reply: Ack | Pong, now: Instant) -> None:
         """Take a reply of the exchange; one that comes after the end began changes nothing."""
+        self._heard_at = now.mono
         if isinstance(reply, Pong):
+            self.pongs += 1
+            self._take_time(reply, now)
             self._pings.answered()
             self.last_pong = now.wall
             return
@@ -253,6 +315,23 @@ class Session:
         else:
             self._refused(request, reply.ret_msg, now)
         self.replan(now)
+
+    def _take_time(self, pong: Pong, now: Instant) -> None:
+        """Learn the exchange's clock from a pong that tells it."""
+        asked = self._pings.last_sent
+        # Only the answer to the last ping, else it is not known when that was asked; and not one
+        # that took long, such as over a suspend: it would tell nothing.
+        its_own = self.pongs == self._pings.sent and now.mono - asked <= LONGEST_MEASUREMENT
+        if self.login is not None and pong.time_ms is not None and its_own:
+            self.login.clock.measure(asked, now.mono, pong.time_ms)
+            self._tell_skew(self.login, now)
+
+    def missed(self, channel: Channel | None, reason: str, now: Instant) -> None:
+        """Note that something was lost just now: of one topic, or (``None``) of any."""
+        promised = self.registry.promised(self._opened_at)
+        heard_at = max((each.alive_at or 0.0 for each in promised), default=0.0)
+        since = max(self._heard_at, heard_at)
+        self.gaps.passing(promised if channel is None else [channel], reason, since, now)
 
     def replan(self, now: Instant) -> None:
         """Ask for what is wanted and not yet asked for; to be called after each change."""
@@ -289,7 +368,10 @@ class Session:
         """Ping if it is time, and judge whether the link still lives."""
         if self.state not in _LIVE:
             return
-        self._looked = now.mono
+        if self._looked is not None and _leapt(self._looked, now):
+            self._pings.check(now.mono)  # a suspend: what was overdue before it says nothing
+        self._looked = now
+        self._cure(now, link)
         timeout = self._settings.send_timeout
         if link.blocked_since is not None and now.mono >= link.blocked_since + timeout:
             self.end(ConnectionLost(f"the exchange takes nothing: a send hung for {timeout:g} s"))
@@ -300,6 +382,36 @@ class Session:
             self.end(overdue)
         elif self._pings.take_due(now.mono):
             self._outgoing.append(PING_TEXT)
+
+    def watch(self, now: Instant) -> None:
+        """Tell when private data cannot be trusted any more, and when it can again.
+
+        To be called after each change, and at :meth:`blind_deadline`.
+        """
+        closed = self.state in (State.CLOSING, State.CLOSED)
+        if self._trust is None or (closed and self.error is None):
+            return
+        told = self._trust.look(self._doubt(now), now, for_ever=self.error is not None)
+        if told is not None and told >= 0:
+            self._emit(Blind, now, seconds=told)
+        elif told is not None:
+            self._emit(Sighted, now)
+
+    def blind_deadline(self) -> float | None:
+        """Return when to :meth:`watch` next, in monotonic seconds; ``None`` if nothing is due."""
+        return None if self._trust is None else self._trust.deadline()
+
+    def _doubt(self, now: Instant) -> float | None:
+        """Return since when private data cannot be trusted, or ``None``."""
+        if self.error is not None:
+            return now.mono
+        if self.state is State.IDLE and not (self.started and self.registry.wanted):
+            return None
+        gaps = [each.open_gap for each in self.registry.doubtful()]
+        if not gaps:
+            return None
+        since = [now.mono - (now.wall - gap.since) for gap in gaps if gap is not None]
+        return min((now.mono, *since))
 
     def deadline(self, link: LinkStatus) -> float | None:
         """Return when to tick next, in monotonic seconds; ``None`` if nothing is due.
@@ -318,7 +430,26 @@ class Session:
         if link.blocked_since is not None:
             waits.append(link.blocked_since + self._settings.send_timeout)
         soonest = min(wait for wait in waits if wait is not None)  # a live link has a next ping
-        return max(soonest, self._looked + GRACE)
+        looked = -math.inf if self._looked is None else self._looked.mono
+        return max(soonest, looked + GRACE)
+
+    def _cure(self, now: Instant, link: LinkStatus) -> None:
+        """Do something about topics that have become stale."""
+        if not link.idle or self.state is not State.ACTIVE:
+            return
+        for stale in find_stale(self.registry.active(), now.mono):
+            self._report_stale(stale, now)
+            if stale.cure is Cure.RESUBSCRIBE:
+                self.registry.refresh(stale.channel.topic.wire)
+            else:
+                self.end(ConnectionLost(_stale_text(stale)))
+        self.replan(now)
+
+    def _report_stale(self, stale: Stale, now: Instant) -> None:
+        for name in stale.channel.names:
+            self._emit(TopicStale, now, topic=name, age=stale.age, cure=stale.cure.value)
+        stale.channel.proof_needed = True
+        self.gaps.open([stale.channel], _stale_text(stale), now.mono - stale.age, now)
 
     # What goes out
 
@@ -334,29 +465,45 @@ class Session:
 
     # Login
 
-    def _log_in(self, credentials: Credentials, now: Instant) -> None:
-        expires_ms = int((now.wall + self._settings.auth_expires) * 1000)
-        if expires_ms == self._expires_ms:  # a signature is never used twice
-            expires_ms += 1
-        self._expires_ms = expires_ms
+    def clock_measured(self, server_ms: int | None, now: Instant) -> None:
+        """Take what the exchange's clock says now (``None``: nobody can tell), and log in again.
+
+        To be called soon after :attr:`Login.wants_clock` was set.
+        """
+        if self.login is None:
+            return
+        waited = self.login.wants_clock
+        self.login.measured(server_ms, now)
+        self._tell_skew(self.login, now)
+        if waited and self.state is State.AUTHENTICATING:
+            self._log_in(self.login, now)
+
+    def _log_in(self, login: Login, now: Instant) -> None:
         self._pending.add(Request(AUTH, (), None, now.mono))
-        self._outgoing.append(auth_request(credentials, expires_ms))
+        self._outgoing.append(login.request(now))
 
     def _login_answered(self, ack: Ack, now: Instant) -> None:
+        login = self.login
         if ack.success:
-            self._login_retried = False
+            if login is not None:
+                login.accepted()
             self._ready(now, "authenticated")
-        elif self._credentials and may_be_expired(ack.ret_msg) and not self._login_retried:
-            self._login_retried = True
-            self._log_in(self._credentials, now)
-        else:
-            self.error = AuthenticationError(ack.ret_msg, explain(ack.ret_msg))
+        elif login is None or not login.refused(ack.ret_msg):
+            why = explain(ack.ret_msg)
+            skew = login.explain_skew(now) if login is not None else ""
+            self.error = AuthenticationError(ack.ret_msg, f"{why}. {skew}".strip(" ."))
             self._outgoing.clear()
             self.end(self.error)
             self._move(Signal.CLOSE, now, str(self.error))
 
+    def _tell_skew(self, login: Login, now: Instant) -> None:
+        skew = login.untold_skew(now)
+        if skew is not None:
+            self._emit(ClockSkew, now, seconds=skew)
+
     def _ready(self, now: Instant, reason: str) -> None:
         self._active_since = now.mono
+        self.trouble = None
         self._move(Signal.READY, now, reason)
         self.replan(now)
 
@@ -409,6 +556,8 @@ class Session:
 
     def _confirm(self, topics: Sequence[str], now: Instant) -> None:
         names = self.registry.confirmed(topics)
+        channels = self.registry.channels
+        self.gaps.promise([channels[topic] for topic in topics if topic in channels], now)
         if names:
             self._emit(SubscriptionConfirmed, now, topics=tuple(names))
 
@@ -447,12 +596,22 @@ class Session:
             return ConnectionLost(
                 f"a message that had begun did not end within {settings.frame_timeout:g} s"
             )
-        return None
+        return self._silent(now, link)
+
+    def _silent(self, now: float, link: LinkStatus) -> StreamError | None:
+        timeout = self._settings.data_timeout
+        if timeout is None or self._active_since is None or not self.registry.active():
+            return None
+        if now < max(self._active_since, link.last_message or 0.0) + timeout:
+            return None
+        return ConnectionLost(f"no message of any topic within {timeout:g} s")
 
     def _forget_link(self) -> None:
         oldest = self._pending.oldest()
-        if oldest is not None and oldest.op == AUTH:
-            self._login_retried = False  # the second try was never answered
+        if self.login is not None:
+            if self.login.wants_clock or (oldest is not None and oldest.op == AUTH):
+                self.login.interrupted()
+            self.login.wants_clock = False
         self._pings.stop()
         self._pending.clear()
         self._suspects.clear()
@@ -466,3 +625,18 @@ class Session:
 
     def _emit(self, kind: type[Event], now: Instant, **facts: Any) -> None:
         self._events.append(kind(time=now.wall, connection=self._scope.value, **facts))
+
+
+def _leapt(before: Instant, now: Instant) -> bool:
+    """Return whether the process was suspended between two looks, as far as the clocks tell.
+
+    A stopped process sees the monotonic clock leap, a suspended machine (on Linux) the wall clock
+    alone. A wall clock that was set looks the same, and costs one ping.
+    """
+    mono, wall = now.mono - before.mono, now.wall - before.wall
+    return mono > LEAP or abs(wall - mono) > LEAP
+
+
+def _stale_text(stale: Stale) -> str:
+    name = stale.channel.topic.name
+    return f"{name} was silent for {stale.age:.1f} s; {stale.cure.value}"

@@ -6,7 +6,7 @@ Each method has a twin of the same name in ``server``, which a scenario's steps 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from bybit_copyws.sandbox.commands import check_choice, check_step
 from bybit_copyws.sandbox.exchange import Exchange
 from bybit_copyws.sandbox.faults import ActiveFault
 from bybit_copyws.sandbox.garbage import make_garbage
-from bybit_copyws.sandbox.scenario import Scenario
+from bybit_copyws.sandbox.scenario import Scenario, Step
 
 _T = TypeVar("_T")
 
@@ -205,7 +205,7 @@ class Controls(ABC):
 
     # Scenarios
 
-    def play(self, scenario: Scenario | str | Path) -> None:
+    def play(self, scenario: Scenario | Sequence[Step] | str | Path) -> None:
         """Let a scenario begin now; one that is under way ends.
 
         Args:
@@ -214,9 +214,16 @@ class Controls(ABC):
         Raises:
             ConfigurationError: the file cannot be read, or a step is wrong.
         """
-        loaded = scenario if isinstance(scenario, Scenario) else Scenario.load(scenario)
+        if isinstance(scenario, (str, Path)):
+            loaded = Scenario.load(scenario)
+        else:
+            loaded = scenario if isinstance(scenario, Scenario) else Scenario(scenario)
         for step in (*loaded.timed, *loaded.counted):
-            check_step(step)
+            try:
+                check_step(step)
+            except ConfigurationError as error:
+                when = f"at {step.at:g} s" if step.at is not None else f"after {step.after}"
+                raise ConfigurationError(f"{loaded.name}, {when}: {error}") from None
         self.call(lambda exchange: exchange.play(loaded))
 
     @property

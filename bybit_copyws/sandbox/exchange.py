@@ -324,8 +324,10 @@ class Exchange:
         await asyncio.gather(*self._jobs, return_exceptions=True)
 
     def play(self, scenario: Scenario) -> None:
-        """Let a scenario begin now."""
-        self._playing = Playing(scenario, self.clock.now_ms(), self.history.total)
+        """Let a scenario begin now: what it does at 0 s is done when this returns."""
+        now = self.clock.now_ms()
+        self._playing = Playing(scenario, now, self.history.total)
+        self._play(now)
 
     @property
     def playing(self) -> bool:

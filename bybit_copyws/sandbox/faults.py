@@ -238,7 +238,9 @@ def _encoded(payload: bytes | str | dict[str, Any]) -> bytes:
 
 def _garbage(fault: Fault, planned: Planned) -> list[Planned]:
     frame = make_garbage(fault.garbage, planned.message.topic or "order")
-    return [planned._replace(message=planned.message._replace(payload=b"", frame=frame))]
+    # It is no message of the topic any more: a checker must not expect it.
+    garbage = planned.message._replace(payload=b"", frame=frame, topic="")
+    return [planned._replace(message=garbage)]
 
 
 def _cross(_: Fault, planned: Planned) -> list[Planned] | None:

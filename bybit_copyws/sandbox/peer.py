@@ -104,24 +104,24 @@ class Peer:
             self._settle()
 
     def _write(self, data: bytes, done: Outgoing | None, now_ms: int) -> None:
-        transport = self._transport
-        if transport.is_closing():
+        if self._transport.is_closing():
             return
-        transport.write(data)
+        self._transport.write(data)
         self._written += len(data)
         if done is not None:
             self._on_the_way.append((self._written, done, now_ms))
-        if transport.get_write_buffer_size() > _MAX_BUFFER:
+        if self.behind > _MAX_BUFFER:
             self.abort()
         self._settle()
 
     def _settle(self) -> None:
         """Note the messages whose last byte the system has taken."""
-        if self._transport.is_closing():
+        waiting = self._waiting()
+        if waiting is None:
             # It knows nothing of its buffer any more: what waits there is lost.
             self._on_the_way.clear()
             return
-        out = self._written - self._transport.get_write_buffer_size()
+        out = self._written - waiting
         connection = self.connection
         while self._on_the_way and self._on_the_way[0][0] <= out:
             _, message, now_ms = self._on_the_way.popleft()
@@ -192,8 +192,16 @@ class Peer:
     @property
     def behind(self) -> int:
         """Bytes that the system has not taken yet."""
-        transport = self._transport
-        return 0 if transport.is_closing() else transport.get_write_buffer_size()
+        return self._waiting() or 0
+
+    def _waiting(self) -> int | None:
+        """Return how many bytes wait for the system, or nothing once the connection is over."""
+        if self._transport.is_closing():
+            return None
+        try:
+            return self._transport.get_write_buffer_size()
+        except AttributeError:  # Python 3.10 over TLS: lost, but not yet called closing
+            return None
 
     def abort(self) -> None:
         """End the connection at once; what was not sent is lost."""

@@ -42,10 +42,15 @@ class Attempt:
         Raises:
             ConnectFailed: the deadline passed, or somebody asked to stop.
         """
-        while not ready(min(self._remaining(step), _GLANCE)):
+        while not ready(min(self.check(step), _GLANCE)):
             pass
 
-    def _remaining(self, step: str) -> float:
+    def check(self, step: str) -> float:
+        """Return how many seconds are left; to be called also where nothing has to be waited for.
+
+        Raises:
+            ConnectFailed: the deadline passed, or somebody asked to stop.
+        """
         if self.stopped:
             raise self.failed("stopped by close()")
         left = self.deadline - time.monotonic()
@@ -86,6 +91,7 @@ class PatientSocket:
         """
         left = memoryview(data)
         while left:
+            self._attempt.check(self._step)
             try:
                 left = left[self._sock.send(left) :]
             except BlockingIOError:
@@ -99,6 +105,7 @@ class PatientSocket:
             OSError: the connection broke.
         """
         while True:
+            self._attempt.check(self._step)
             try:
                 return self._sock.recv(size)
             except BlockingIOError:

@@ -17,6 +17,7 @@ from typing import Any
 from bybit_copyws.errors import ConnectFailed
 from bybit_copyws.stream.attempt import Attempt, PatientSocket
 from bybit_copyws.stream.endpoint import Endpoint
+from bybit_copyws.stream.forked import parents_own
 from bybit_copyws.stream.lookup import AddressInfo, LookUp
 from bybit_copyws.stream.poller import Poller
 from bybit_copyws.stream.proxy import Proxy
@@ -25,12 +26,15 @@ from bybit_copyws.stream.tunnel import open_tunnel
 
 _IN_PROGRESS = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN)
 _HANDSHAKE_SIZE = 16_384
+_MAX_HANDSHAKE = 2**20
 
 
 def _default_context() -> ssl.SSLContext:
     """Return Python's defaults, but no key log: SSLKEYLOGFILE would give the session away."""
     context = ssl.create_default_context()
     context.keylog_filename = None  # type: ignore[assignment] # typeshed knows the getter only
+    # TLS 1.2 only: it can make a send wait for the other side.
+    context.options |= getattr(ssl, "OP_NO_RENEGOTIATION", 0)
     return context
 
 
@@ -87,11 +91,11 @@ class Connector:
     def _try(self, address: AddressInfo) -> tuple[socket.socket, Tls | None]:
         family, kind, proto, _, where = address
         try:
-            sock = socket.socket(family, kind, proto)
+            sock = parents_own(socket.socket(family, kind, proto))
         except OSError as error:
             raise self._attempt.failed(f"no socket can be made ({error})") from error
         try:
-            self._connect(sock, where)
+            self._reach(sock, where)
             if self._proxy is not None:
                 self._tunnel(sock, self._proxy)
             return sock, self._secure(sock) if self._endpoint.secure else None
@@ -99,11 +103,23 @@ class Connector:
             sock.close()
             raise
 
+    def _reach(self, sock: socket.socket, address: Any) -> None:
+        """Connect to the exchange, or to the proxy: then an error names that."""
+        try:
+            self._connect(sock, address)
+        except ConnectFailed as error:
+            if self._proxy is None:
+                raise
+            raise self._attempt.failed(
+                f"the proxy {self._proxy.host}:{self._proxy.port} cannot be reached: {error.reason}"
+            ) from error
+
     def _resolve(self, host: str, port: int) -> list[AddressInfo]:
         look_up = LookUp.of(host, port)
         self._attempt.wait(look_up.done.wait, "looking up the name")
         if look_up.error is not None:
-            raise self._attempt.failed(f"the name cannot be resolved ({look_up.error})")
+            whose = "" if self._proxy is None else f" {host!r}"
+            raise self._attempt.failed(f"the name{whose} cannot be resolved ({look_up.error})")
         return look_up.addresses
 
     def _connect(self, sock: socket.socket, address: Any) -> None:
@@ -125,14 +141,11 @@ class Connector:
     def _tunnel(self, sock: socket.socket, proxy: Proxy) -> None:
         host, port = self._endpoint.host, self._endpoint.port
         if not proxy.resolves:
-            wanted = [
-                address[4][0]
-                for address in self._resolve(host, port)
-                if proxy.scheme != "socks4" or address[0] is socket.AF_INET
-            ]
-            if not wanted:
+            # Only one can be asked for; a proxy is more likely to reach one of version 4.
+            found = sorted(self._resolve(host, port), key=lambda each: each[0] != socket.AF_INET)
+            if not found or (proxy.scheme == "socks4" and found[0][0] != socket.AF_INET):
                 raise self._attempt.failed(f"{host} has no address that {proxy.scheme} can carry")
-            host = wanted[0]
+            host = found[0][4][0]
         open_tunnel(sock, proxy, host, port, self._attempt)
 
     def _secure(self, sock: socket.socket) -> Tls:
@@ -144,7 +157,10 @@ class Connector:
         try:
             self._shake_hands(tls, PatientSocket(sock, attempt, "in the TLS handshake"))
         except ssl.SSLCertVerificationError as error:
-            reason = f"the server's certificate is not valid: {error.verify_message}"
+            reason = (
+                f"the server's certificate is not valid: {error.verify_message} (behind an "
+                "authority of your own, give ssl_context=ssl.create_default_context(cafile=...))"
+            )
             raise attempt.failed(reason, lasting=True) from error
         except OSError as error:
             raise attempt.failed(f"the TLS handshake failed ({error})") from error
@@ -152,7 +168,7 @@ class Connector:
 
     @staticmethod
     def _shake_hands(tls: Tls, sock: PatientSocket) -> None:
-        done = False
+        done, received = False, 0
         while not done:
             try:
                 done = tls.shake_hands()
@@ -162,4 +178,8 @@ class Connector:
                 raise
             sock.sendall(tls.take_outgoing())
             if not done:
-                tls.feed(sock.recv(_HANDSHAKE_SIZE))
+                data = sock.recv(_HANDSHAKE_SIZE)
+                received += len(data)
+                if received > _MAX_HANDSHAKE:
+                    raise OSError("it has no end")
+                tls.feed(data)

@@ -6,13 +6,15 @@ per message. What is not plain data takes the slow way. Must not know threads or
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Protocol
 
 from bybit_copyws.errors import ConfigurationError
-from bybit_copyws.messages import Message
-from bybit_copyws.policy.registry import Handler, Registry, Route
+from bybit_copyws.messages import Gap, Message
+from bybit_copyws.policy.channel import Channel, Handler
+from bybit_copyws.policy.registry import Registry
 from bybit_copyws.wire.envelope import (
     MAX_EXCERPT,
     Envelope,
@@ -26,6 +28,7 @@ from bybit_copyws.wire.topics import TopicTable
 
 MAX_UNKNOWN = 100
 """Kinds of unknown messages that are told apart (and reported once each)."""
+_NAMED_TOPIC = re.compile(rb'"topic"\s*:\s*"([A-Za-z0-9._-]{1,64})"')
 _now = time.monotonic  # looked up twice for every message
 _SHOWN_KEYS, _SHOWN_KEY = 8, 32  # how many keys of an odd message are shown, and how much of each
 
@@ -41,6 +44,12 @@ class Owner(Protocol):
 
     def bad_message(self, reason: str, excerpt: bytes, *, counts: bool) -> None:
         """Take a message that cannot be used; ``counts`` if too many of them end the link."""
+
+    def owed_gap(self, channel: Channel) -> Gap | None:
+        """Return the gap that the next message of a topic must carry; it is carried then."""
+
+    def missed(self, channel: Channel | None, reason: str) -> None:
+        """Note that something of a topic was lost just now; ``None`` for any topic."""
 
     def callback_failed(self, handler: Handler, error: BaseException, message: Message) -> None:
         """Take the failure of a callback."""
@@ -59,25 +68,30 @@ class Dispatcher:
 
     Attributes:
         stopped: once set, no further callback starts.
+        registry: its routes are used; replaced when the connection takes over from another.
+        detour: what items come through first, while one connection takes over from another.
         running: the handler that is running and since when (monotonic), or ``None``.
-        messages: how many messages had a route.
+        messages: how many had a topic with callbacks.
         last_message: monotonic time of the last one, or ``None``.
     """
 
     def __init__(self, registry: Registry, topics: TopicTable, owner: Owner) -> None:
         self.stopped = False
+        self.registry = registry
+        self.detour: Callable[[list[Item]], list[Item]] | None = None
         self.running: tuple[Handler, float] | None = None
         self.messages = 0
         self.last_message: float | None = None
-        self._registry = registry
         self._topics = topics
         self._owner = owner
         self._unknown: set[str] = set()
 
     def items(self, items: list[Item]) -> None:
         """Take what one read brought, in order."""
+        if self.detour is not None:
+            items = self.detour(items)
         received_ns = time.time_ns()
-        registry = self._registry
+        registry = self.registry
         for item in items:
             if type(item) is not bytes:
                 self._not_text(item)
@@ -87,24 +101,37 @@ class Dispatcher:
             except (ValueError, RecursionError):
                 self._odd(item, received_ns)
                 continue
-            routes = registry.routes.get(envelope.topic)
-            if routes is None:
+            channel = registry.channels.get(envelope.topic)
+            if channel is None:
                 self._odd(item, received_ns)
             else:
-                self._deliver(envelope, routes, received_ns, item)
+                self.deliver(envelope, channel, received_ns, item)
+            # Given back before the next is decoded, which then finds the memory still in the cache.
+            del envelope
 
-    def _deliver(
-        self, envelope: Envelope, routes: tuple[Route, ...], received_ns: int, raw: bytes
-    ) -> None:
+    def deliver(self, envelope: Envelope, channel: Channel, received_ns: int, raw: bytes) -> None:
         """Call the callbacks of a message; each is guarded, none disturbs another."""
         ts = envelope.ts
         if ts is None:
             ts = envelope.creationTime
+        gap = None
+        sequence = channel.sequence
+        if sequence is not None:
+            missing = sequence.missing_before(envelope.type, envelope.data)
+            if missing is not None:
+                self._owner.missed(channel, missing)
+                # The gap began a new count: with this message.
+                sequence.missing_before(envelope.type, envelope.data)
+        if channel.troubled:
+            gap = self._owner.owed_gap(channel)
         started = _now()
-        self.messages += 1
         self.last_message = started
-        for name, parser, handlers in routes:
-            message = Message(name, envelope.type, ts, envelope.data, received_ns, raw, parser)
+        self.messages += 1
+        channel.last = (started, ts, received_ns)
+        for name, parser, handlers in channel.routes:
+            message = Message(
+                name, envelope.type, ts, envelope.data, received_ns, raw, parser, None, gap
+            )
             for handler in handlers:
                 # First say what runs, then look whether it may: whoever has set `stopped` and then
                 # finds nothing running knows that nothing will.
@@ -141,14 +168,16 @@ class Dispatcher:
             self._bad(str(error), payload)
             return
         if envelope.topic:
-            routes = self._registry.routes.get(envelope.topic)
-            if routes is None:
+            channel = self.registry.channels.get(envelope.topic)
+            if channel is None:
                 self._unrouted(envelope.topic, payload)
             else:
-                self._deliver(envelope, routes, received_ns, payload)
+                self.deliver(envelope, channel, received_ns, payload)
             return
         reply = read_reply(message)
         if reply is None:
+            if "data" in message:
+                self._owner.missed(None, "a message without a topic")
             keys = [key[:_SHOWN_KEY] for key in sorted(message)[:_SHOWN_KEYS]]
             self._report_once(f"neither data nor a reply: keys {keys}", payload)
         else:
@@ -167,7 +196,17 @@ class Dispatcher:
             self._owner.bad_message(kind, excerpt(payload), counts=False)
 
     def _bad(self, reason: str, payload: bytes) -> None:
+        channel, known = self._guess(payload)
+        if channel is not None or not known:
+            self._owner.missed(channel, f"a message could not be read: {reason}")
         self._owner.bad_message(reason, excerpt(payload), counts=True)
+
+    def _guess(self, payload: bytes) -> tuple[Channel | None, bool]:
+        """Return the topic of an unreadable message, and whether its name could be made out."""
+        found = _NAMED_TOPIC.search(payload, 0, MAX_EXCERPT)
+        if found is None:
+            return None, False
+        return self.registry.channels.get(found[1].decode()), True
 
 
 def excerpt(payload: bytes) -> bytes:
@@ -178,7 +217,8 @@ def excerpt(payload: bytes) -> bytes:
     """
     if b"auth" in payload.lower():
         return b"<looks like an auth reply: not shown>"
-    return payload[:MAX_EXCERPT]
+    # More than is shown: secrets are taken out before it is cut, else half of one could stay.
+    return payload[: 4 * MAX_EXCERPT]
 
 
 def callback_name(callback: Callable[..., object]) -> str:

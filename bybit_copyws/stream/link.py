@@ -12,7 +12,7 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from bybit_copyws.stream.poller import Poller
 from bybit_copyws.stream.tls import Tls
@@ -48,10 +48,11 @@ class Link:
         self._outbox: deque[bytes] = deque()
         self._waiting = False
         self._closed = False
+        self._last_queued = False
+        self._fault: OSError | None = None  # why TLS could not send
         # Keeps the order of what is encrypted and what is queued. Taken before the lock of `tls`.
         self._queue_lock = threading.Lock()
-        # Held by the one thread that writes; others leave their data to it. Waited for only by
-        # close(), as long as one non-blocking send.
+        # Held by the one thread that writes, for sends that never block.
         self._write_lock = threading.Lock()
         # Guards the descriptor against being closed under a probe or a shutdown.
         self._close_lock = threading.Lock()
@@ -68,23 +69,26 @@ class Link:
         if tls is None:
             return self._receive(view, deadline)
         while True:
-            size = tls.read_into(view)
-            if tls.wants_to_send:
-                self._queue(tls.take_outgoing)
-                self.flush()
+            try:
+                size = tls.read_into(view)
+            finally:
+                if tls.wants_to_send:  # new keys; or an alert, which tells the server what is wrong
+                    self._send_of_tls(tls.take_outgoing)
             if size or tls.over:
                 return size
             encrypted = self._receive(self._encrypted, deadline)
             if not encrypted:
+                if self._fault is not None:
+                    raise self._fault
                 return 0
             tls.feed(self._encrypted[:encrypted])
 
     def _receive(self, view: memoryview, deadline: float | None) -> int:
         self._waiting = True
         try:
-            if deadline is not None:
-                self._wait(deadline)
             while True:
+                if deadline is not None:
+                    self._wait(deadline)
                 try:
                     size = self._sock.recv_into(view)
                 except _NOT_NOW:
@@ -96,8 +100,9 @@ class Link:
             self._waiting = False
 
     def _wait(self, deadline: float | None) -> None:
-        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not self._poller.readable(timeout):
+        timeout = None if deadline is None else deadline - time.monotonic()
+        # Looked at even if there is something to read: a server that drips keeps no deadline.
+        if (timeout is not None and timeout <= 0) or not self._poller.readable(timeout):
             raise TimeoutError("nothing was received in time")
 
     @property
@@ -116,53 +121,70 @@ class Link:
                 return 0
             return self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
-    def send(self, data: bytes) -> None:
-        """Send, or keep for later what cannot leave now. Never blocks. From any thread."""
+    def send(self, data: bytes, *, last: bool = False) -> None:
+        """Send, or keep for later what cannot leave now. Never blocks. From any thread.
+
+        Args:
+            data: what.
+            last: whether all that comes later shall be left out.
+        """
         tls = self._tls
-        try:
-            self._queue((lambda: data) if tls is None else (lambda: tls.encrypt(data)))
-        except ssl.SSLError:
-            self.shutdown()  # the reader meets the end and reports it
+        with self._queue_lock, self._whole():
+            if self._last_queued:
+                return
+            self._last_queued = last
+            try:
+                self._outbox.append(data if tls is None else tls.encrypt(data))
+            except ssl.SSLError as error:
+                self._fault = error
+                self.shutdown()  # the reader meets the end and reports it
         self.flush()
 
-    def _queue(self, take: Callable[[], bytes]) -> None:
-        with self._queue_lock:
+    def _send_of_tls(self, take: Callable[[], bytes]) -> None:
+        """Send what TLS itself has to say."""
+        with self._queue_lock, self._whole():
             data = take()
             if data:
                 self._outbox.append(data)
+        self.flush()
 
     def flush(self) -> None:
         """Try to send what was kept. Never blocks. From any thread."""
-        # Whoever holds the lock also sends what others append meanwhile: it looks at the outbox
-        # again after the release, so nothing is left behind.
-        while self._outbox and self._write_lock.acquire(blocking=False):
-            try:
-                if self._closed or not self._write():
-                    return
-            finally:
-                self._write_lock.release()
+        if self._outbox:
+            with self._write_lock, self._whole():
+                self._write()
 
-    def _write(self) -> bool:
-        """Write until all is out; return ``False`` if the socket takes no more."""
-        while self._outbox:
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """End the connection if what is inside is interrupted (Ctrl-C comes anywhere).
+
+        A record may be lost or a part of it be sent twice then: nothing may follow it.
+        """
+        try:
+            yield
+        except BaseException:
+            self.shutdown()
+            raise
+
+    def _write(self) -> None:
+        """Write until all is out or the socket takes no more."""
+        while self._outbox and not self._closed:
             data = self._outbox[0]
             try:
                 sent = self._sock.send(data, _NO_WAIT)
             except _NOT_NOW:
                 if self.blocked_since is None:
                     self.blocked_since = time.monotonic()
-                return False
+                return
             except OSError:
                 self._outbox.clear()  # the reader meets the same end and reports it
-                self.blocked_since = None
                 self.shutdown()
-                return True
-            if sent == len(data):
-                self._outbox.popleft()
             else:
-                self._outbox[0] = data[sent:]
-        self.blocked_since = None
-        return True
+                if sent < len(data):
+                    self._outbox[0] = data[sent:]
+                    continue
+                self._outbox.popleft()
+            self.blocked_since = None
 
     def shutdown(self) -> None:
         """End the connection at once; a blocked reader returns within a millisecond."""
@@ -172,6 +194,8 @@ class Link:
 
     def close(self) -> None:
         """Give the descriptor back. To be called by the reader, when it has finished."""
+        if self._tls is not None:
+            self._send_of_tls(self._tls.take_goodbye)
         with self._write_lock, self._close_lock:
             self._closed = True
             self._outbox.clear()

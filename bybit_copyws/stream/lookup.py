@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from typing import Any, ClassVar
@@ -23,7 +24,7 @@ class LookUp:
     """
 
     # Guards _running; held for a few steps, no other lock is taken inside.
-    _lock = threading.Lock()
+    _lock: ClassVar[threading.Lock] = threading.Lock()
     _running: ClassVar[dict[tuple[str, int], LookUp]] = {}
 
     def __init__(self, host: str, port: int) -> None:
@@ -44,6 +45,12 @@ class LookUp:
                 cls._running[host, port] = look_up
             return look_up
 
+    @classmethod
+    def forget_all(cls) -> None:
+        """Begin anew, in the child of a fork: the threads of its parent are not there."""
+        cls._lock = threading.Lock()
+        cls._running = {}
+
     def _run(self) -> None:
         try:
             self.addresses = socket.getaddrinfo(*self._key, 0, socket.SOCK_STREAM)
@@ -51,5 +58,9 @@ class LookUp:
             self.error = error
         finally:
             with self._lock:
-                del self._running[self._key]
+                self._running.pop(self._key, None)
             self.done.set()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=LookUp.forget_all)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from bybit_copyws.errors import ConfigurationError
@@ -18,6 +18,7 @@ ENVIRONMENT: Literal["environment"] = "environment"
 """The value of ``proxy`` that asks for the environment's."""
 
 _PORTS = {"http": 80, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
+_MAX_SOCKS_LOGIN = 255  # RFC 1929
 _FORMS = "http://host:port, socks5h://host:port (also socks5, socks4a and socks4) or 'environment'"
 
 
@@ -45,6 +46,11 @@ class Proxy:
         return f"{self.scheme}://{bracketed(self.host)}:{self.port}"
 
     @property
+    def has_login(self) -> bool:
+        """Whether it is told who we are."""
+        return bool(self.user or self.password)
+
+    @property
     def is_loopback(self) -> bool:
         """Whether it runs on this machine."""
         return is_loopback(self.host)
@@ -62,15 +68,14 @@ class Proxy:
             ConfigurationError: it is none, or needs an extra that is not installed. The text shows
                 nothing of the URL behind its scheme: a password may be in it.
         """
-        try:
-            parts = urlsplit(url)
-            scheme, host, port = parts.scheme, parts.hostname or "", parts.port
-        except (ValueError, AttributeError, TypeError):
-            raise ConfigurationError(f"proxy is no URL: use {_FORMS}") from None
+        parts = _split(url)
+        if parts is None:
+            raise ConfigurationError(f"proxy is no URL: use {_FORMS}")
+        scheme, host, port = parts.scheme, parts.hostname or "", parts.port
         if scheme not in _PORTS:
-            raise ConfigurationError(
-                f"a proxy of the kind {scheme[:20]!r} cannot be used: {_FORMS}"
-            )
+            # Without "//" it may be a user name, or worse.
+            kind = f" of the kind {scheme[:20]!r}" if parts.netloc else " without a kind"
+            raise ConfigurationError(f"a proxy{kind} cannot be used: {_FORMS}")
         if not host or not host.isascii() or any(char.isspace() for char in host):
             raise ConfigurationError(f"proxy names no valid host: use {_FORMS}")
         if parts.path not in ("", "/") or parts.query or parts.fragment:
@@ -80,9 +85,39 @@ class Proxy:
                 f"a {scheme} proxy needs the extra 'proxy': pip install 'bybit_copyws[proxy]'"
             )
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        _check_login(scheme, user, password)
+        return cls(scheme, host, port or _PORTS[scheme], user, password)
+
+
+def _split(url: str) -> SplitResult | None:
+    """Take a URL apart; ``None`` if it is none. An error raised here would quote it."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # looked at only now
+    except (ValueError, AttributeError, TypeError):
+        return None
+    return parts
+
+
+def _check_login(scheme: str, user: str, password: str) -> None:
+    """Refuse what the kind of proxy cannot carry.
+
+    Raises:
+        ConfigurationError: naming what, but neither of the two.
+    """
+    if scheme == "http":
         if ":" in user:
             raise ConfigurationError("the proxy's user name must not contain a colon (RFC 7617)")
-        return cls(scheme, host, port or _PORTS[scheme], user, password)
+        return
+    if not all(text.isascii() and len(text) <= _MAX_SOCKS_LOGIN for text in (user, password)):
+        raise ConfigurationError(
+            f"a SOCKS proxy takes a user name and a password of ASCII, at most {_MAX_SOCKS_LOGIN} "
+            "characters each"
+        )
+    if scheme.startswith("socks5") and bool(user) != bool(password):
+        raise ConfigurationError("a SOCKS5 proxy wants both, user name and password, or neither")
+    if scheme.startswith("socks4") and password:
+        raise ConfigurationError("SOCKS4 knows no password: use socks5h:// or leave it out")
 
 
 ProxyChoice: TypeAlias = Proxy | Literal["environment"] | None

@@ -8,6 +8,10 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 
+from bybit_copyws.stream.log import GuardedLogger
+
+_log = GuardedLogger(__name__)
+
 AFTER_A_BUG = 1.0
 """Seconds to wait after something that should not happen, so that it is no storm."""
 
@@ -49,5 +53,11 @@ class SteppedThread(ABC):
             try:
                 going_on = self.step()
             except Exception as bug:  # noqa: BLE001 (whatever it is, the stream must come back)
-                self.recover(bug)
+                self._recover(bug)
                 self._wake.wait(AFTER_A_BUG)
+
+    def _recover(self, bug: Exception) -> None:
+        try:
+            self.recover(bug)
+        except Exception as another:  # noqa: BLE001 (a thread that dies would say nothing more)
+            _log.error("! recovering failed too: report this", exc_info=another)

@@ -10,6 +10,7 @@ Neither is held while user code runs or a socket is read; events are queued unde
 
 from __future__ import annotations
 
+import itertools
 import random
 import ssl
 import threading
@@ -33,11 +34,11 @@ from bybit_copyws.events import (
     State,
 )
 from bybit_copyws.health import ConnectionHealth, TopicHealth
-from bybit_copyws.messages import Message, MessageCallback
+from bybit_copyws.messages import Gap, Message, MessageCallback
 from bybit_copyws.policy.budget import ConnectionBudget
+from bybit_copyws.policy.channel import Channel, Handler
 from bybit_copyws.policy.instant import Instant
 from bybit_copyws.policy.liveness import LinkStatus
-from bybit_copyws.policy.registry import Handler
 from bybit_copyws.policy.session import Session, SessionSettings
 from bybit_copyws.stream.clock import Clock
 from bybit_copyws.stream.dispatcher import Dispatcher, callback_name
@@ -48,7 +49,7 @@ from bybit_copyws.stream.proxy import ProxyChoice, find_proxy
 from bybit_copyws.stream.safety import check_safe_for_secrets
 from bybit_copyws.stream.supervisor import Supervisor
 from bybit_copyws.stream.transport import Transport
-from bybit_copyws.wire.envelope import MAX_EXCERPT
+from bybit_copyws.wire.envelope import MAX_EXCERPT, Envelope
 from bybit_copyws.wire.frames import Close, Item
 from bybit_copyws.wire.http_head import printable
 from bybit_copyws.wire.profiles import Profile
@@ -63,11 +64,15 @@ SLOW_CALLBACK = 1.0
 """A callback that runs for so many seconds is reported."""
 MAX_BAD_MESSAGES = 100
 """A link that brought so many messages nobody can read is given up."""
+MAX_RET_MSG = 300
+"""Characters of the exchange's text that are kept."""
 _LOGGED_FAILURES = 10  # of each callback with a traceback; then every hundredth
 _CLOSE_WAIT = 0.5  # seconds for the server to answer our close frame
 _LOOK = 0.5  # seconds between two looks of the heartbeat while a link is open
 _BLOCKED_LOOK = 0.02  # the same while something cannot be sent
 _IDLE_LOOK = 60.0
+_HEARING = 0.005  # seconds between two looks for a pong
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,8 @@ class Stream:
         notify: takes lifecycle events; called without locks.
         changed: called without locks after anything that somebody may wait for.
         interrupted: takes ``KeyboardInterrupt`` and ``SystemExit`` of a callback.
+        measure_clock: returns what the exchange's clock says, in milliseconds since 1970, or
+            ``None``; it may block, and is called in the run thread before a login is tried again.
     """
 
     def __init__(
@@ -107,8 +114,10 @@ class Stream:
         notify: Callable[[Sequence[Event]], None],
         changed: Callable[[], None],
         interrupted: Callable[[BaseException], None],
+        measure_clock: Callable[[], int | None],
     ) -> None:
         self.scope = scope
+        self.name = f"{scope.value}-{next(_numbers)}"  # its place in the budget's queue
         self._endpoint = Endpoint.parse(url)
         self._proxy = find_proxy(settings.proxy, self._endpoint)
         if credentials is not None:
@@ -117,6 +126,7 @@ class Stream:
         self._notify = notify
         self._changed = changed
         self._on_interrupt = interrupted
+        self._measure_clock = measure_clock
         self._redact = credentials.redact if credentials is not None else str
         self._clock = Clock()
         self._session = Session(
@@ -133,8 +143,12 @@ class Stream:
         self._supervisor: Supervisor | None = None
         self._heartbeat: Heartbeat | None = None
         self._closing_since: float | None = None
+        self._successor: Callable[[bool], bool] | None = None
+        self._retired = False
+        self._predecessor: Stream | None = None  # whose thread still delivers for this one
         self._reported_slow: object = None
         self._bad_messages = 0
+        self._warned = False
 
     # For the client, from any thread
 
@@ -184,6 +198,7 @@ class Stream:
                 heartbeat.abandon()
                 raise
             self._heartbeat, self._supervisor = heartbeat, supervisor
+            session.started = True
 
     def mute(self) -> None:
         """Let no further callback start. Takes no lock."""
@@ -210,7 +225,8 @@ class Stream:
     def threads(self) -> list[threading.Thread]:
         """The threads that were started, the run thread first."""
         owners = (self._supervisor, self._heartbeat)
-        return [owner.thread for owner in owners if owner is not None]
+        own = [owner.thread for owner in owners if owner is not None]
+        return own if self._predecessor is None else [*own, *self._predecessor.threads]
 
     @property
     def thread_ids(self) -> set[int | None]:
@@ -227,6 +243,11 @@ class Stream:
         """Where the connection is."""
         return self._session.state
 
+    @property
+    def trouble(self) -> str | None:
+        """Why there is no link, in words."""
+        return self._session.trouble
+
     def unsettled(self) -> tuple[list[str], list[Handler]]:
         """Return the wanted topics that are not confirmed, and the handlers that were refused."""
         with self._lock:
@@ -239,6 +260,7 @@ class Stream:
         now = self._clock.now()
         with self._lock:
             session, last = self._session, self._dispatcher.last_message
+            waits = session.state is State.BACKOFF
             return ConnectionHealth(
                 state=session.state.value,
                 url=self._endpoint.url,
@@ -247,26 +269,48 @@ class Stream:
                 last_message_age=None if last is None else now.mono - last,
                 messages=self._dispatcher.messages,
                 bad_messages=self._bad_messages,
+                gaps=session.gaps.opened,
+                trouble=session.trouble,
+                retry_in=max(0.0, session.retry_at - now.mono) if waits else None,
+                clock_skew=session.login.known_skew(now) if session.login else None,
                 topics=[
-                    TopicHealth(
-                        topic=handler.topic.name,
-                        state=handler.state.value,
-                        callback=callback_name(handler.callback),
-                        calls=handler.calls,
-                        failures=handler.failures,
-                        seconds=handler.seconds,
-                    )
-                    for handler in session.registry.handlers
+                    self._topic_health(channel, handler, now.mono)
+                    for channel in session.registry.channels.values()
+                    for route in channel.routes
+                    for handler in route.handlers
                 ],
             )
+
+    @staticmethod
+    def _topic_health(channel: Channel, handler: Handler, now: float) -> TopicHealth:
+        return TopicHealth(
+            topic=handler.topic.name,
+            state=handler.state.value,
+            callback=callback_name(handler.callback),
+            calls=handler.calls,
+            failures=handler.failures,
+            seconds=handler.seconds,
+            age=None if channel.last is None else now - channel.last[0],
+            gap=None if channel.open_gap is None else channel.open_gap.reason,
+        )
 
     # For the supervisor, in the run thread
 
     def next_attempt(self) -> float | None:
         """Return seconds until the next attempt (0: now), or ``None`` if there is none."""
-        return self._apply(self._next_attempt)
+        if self._retired:
+            return None
+        due = self._apply(self._due)
+        if due is None or due > 0:
+            return due
+        # Without a lock: a budget that several processes share may have to wait for its file.
+        wait = self._settings.budget.take(self._endpoint.name, self._clock.now().mono, self.name)
+        due = self._apply(lambda now: self._begin(now, wait))
+        self._wake_heartbeat()  # it counts for how long private data cannot be trusted
+        return due
 
-    def _next_attempt(self, now: Instant) -> float | None:
+    def _due(self, now: Instant) -> float | None:
+        """Return seconds until the connection wants to be opened, or ``None`` for the end."""
         session = self._session
         session.closed(now)
         if session.state is State.CLOSED:
@@ -277,11 +321,17 @@ class Stream:
             return _IDLE_LOOK
         if session.state is State.BACKOFF and now.mono < session.retry_at:
             return session.retry_at - now.mono
-        wait = self._settings.budget.take(self._endpoint.name, now.mono)
+        return 0.0
+
+    def _begin(self, now: Instant, wait: float) -> float | None:
+        """Begin an attempt if the budget allows it, and nobody has changed the plan meanwhile."""
+        due = self._due(now)
+        if due is None or due > 0:
+            return due
         if wait > 0:
-            session.budget_spent(now, self._endpoint.name, wait)
+            self._session.budget_spent(now, self._endpoint.name, wait)
             return wait
-        session.connecting(now)
+        self._session.connecting(now)
         return 0.0
 
     def run_link(self) -> None:
@@ -298,11 +348,19 @@ class Stream:
         self._transport = transport
         if self._session.state is not State.CONNECTING:
             transport.end()  # close() came between; it could not know this transport
+        self._wake_heartbeat()
+        successor = None
         try:
             error = transport.run(self._opened, self._dispatcher.items)
         finally:
-            self._transport = None
-        self._ended(error)
+            with self._lock:
+                self._transport = None
+                successor, self._successor = self._successor, None
+        if successor is not None and successor(transport.drained):
+            self._retired = True
+        else:
+            self._ended(error)
+        self._wake_heartbeat()
 
     def recover(self, bug: Exception) -> None:
         """Note that something failed in an unforeseen way: the link counts as lost."""
@@ -315,19 +373,102 @@ class Stream:
         self._wake_heartbeat()
 
     def _ended(self, error: StreamError) -> None:
+        budget = self._settings.budget  # asked without a lock, see next_attempt()
+        headroom = budget.headroom(self._endpoint.name, self._clock.now().mono)
+
         def change(now: Instant) -> None:
-            headroom = self._settings.budget.headroom(self._endpoint.name, now.mono)
-            self._session.ended(now, self._session.ending or error, headroom)
+            ending = self._session.ending or error
+            self._session.ended(now, ending, headroom, self._dispatcher.last_message)
 
         self._apply(change)
+
+    # For a hand-over, see stream.rotation
+
+    def wanted(self) -> list[Topic]:
+        """Return the topics that are wanted and not refused, each once."""
+        with self._lock:
+            return self._session.registry.topics()
+
+    def detour(self, detour: Callable[[list[Item]], list[Item]] | None) -> None:
+        """Let what comes go through something else first, or not any more."""
+        self._dispatcher.detour = detour
+
+    def retire(self, successor: Callable[[bool], bool]) -> bool:
+        """Close the link in good order, for another connection to take over.
+
+        Args:
+            successor: called in the run thread when the link has ended, with whether it brought
+                all that was sent; returns whether it took over. If not, this one goes on.
+
+        Returns:
+            Whether there was a link.
+        """
+        with self._lock:
+            transport = self._transport
+            if self._session.state is not State.ACTIVE or transport is None:
+                return False
+            self._successor = successor
+        transport.close()
+        return True
+
+    def withdraw(self) -> bool:
+        """Take :meth:`retire` back; return whether that was in time."""
+        with self._lock:
+            successor, self._successor = self._successor, None
+        return successor is not None
+
+    def hear_all(self, timeout: float) -> bool:
+        """Wait until all that the exchange has sent so far is here; return whether it is.
+
+        A pong comes after everything that was sent before the ping arrived.
+        """
+        expected = self._apply(self._session.check)
+        self._wake_heartbeat()
+        deadline = self._clock.now().mono + timeout
+        pause = threading.Event()
+        while self._session.pongs < expected:
+            if self._clock.now().mono > deadline or self._session.state is not State.ACTIVE:
+                return False
+            pause.wait(_HEARING)
+        return True
+
+    def take_over(self, old: Stream) -> bool:
+        """Go on for a connection whose link has ended; return whether this one is able to."""
+
+        def change(now: Instant) -> bool:
+            session = self._session
+            if session.state is not State.ACTIVE or session.ending is not None:
+                return False
+            with old._lock:
+                session.take_over(old._session, now)
+            self._dispatcher.registry = session.registry
+            self._dispatcher.messages += old._dispatcher.messages
+            self._predecessor = old
+            return True
+
+        return self._apply(change)
+
+    def settle_in(self) -> None:
+        """Note that all of the old connection's messages are delivered."""
+        self._predecessor = None
+
+    def deliver(self, envelope: Envelope, received_ns: int, raw: bytes) -> None:
+        """Deliver a message that was held back, if its topic is still wanted."""
+        channel = self._session.registry.channels.get(envelope.topic)
+        if channel is not None:
+            self._dispatcher.deliver(envelope, channel, received_ns, raw)
 
     # For the dispatcher, in the run thread
 
     def replied(self, reply: Ack | Pong) -> None:
         """Take a reply to an operation."""
         if isinstance(reply, Ack) and reply.ret_msg:
-            reply = replace(reply, ret_msg=self._redact(reply.ret_msg))
+            reply = replace(reply, ret_msg=self._redact(reply.ret_msg)[:MAX_RET_MSG])
         self._apply(lambda now: self._session.received(reply, now))
+        login = self._session.login
+        if login is not None and login.wants_clock:
+            server_ms = self._measure_clock()
+            self._apply(lambda now: self._session.clock_measured(server_ms, now))
 
     def controlled(self, item: Item) -> None:
         """Take a control frame."""
@@ -350,12 +491,34 @@ class Stream:
             error = ConnectionLost(f"{MAX_BAD_MESSAGES} unreadable messages on one link")
             self._apply(lambda _: self._session.end(error))
 
+    def owed_gap(self, channel: Channel) -> Gap | None:
+        """Return the gap that the next message of a topic must carry; it is carried then."""
+        return self._apply(lambda now: self._session.gaps.take(channel, now))
+
+    def missed(self, channel: Channel | str | None, reason: str) -> None:
+        """Open and close a gap for one topic, or for all that the exchange sends."""
+
+        def change(now: Instant) -> None:
+            found = channel
+            if isinstance(found, str):
+                found = self._session.registry.channels.get(found)
+                if found is None:  # not wanted any more
+                    return
+            self._session.missed(found, reason, now)
+
+        self._apply(change)
+
     def callback_failed(self, handler: Handler, error: BaseException, message: Message) -> None:
         """Report what a callback raised."""
         if handler.failures <= _LOGGED_FAILURES or not handler.failures % 100:
             name, count = callback_name(handler.callback), handler.failures
             _log.error(
-                "! callback %s failed on %s (no. %d)", name, message.topic, count, exc_info=error
+                "! callback %s failed on %s (no. %d%s)",
+                name,
+                message.topic,
+                count,
+                "; from here on every hundredth is logged" if count == _LOGGED_FAILURES else "",
+                exc_info=error,
             )
         self._notify(
             [
@@ -379,19 +542,26 @@ class Stream:
     def beat(self) -> float | None:
         """Do what is due; return seconds until the next beat, or ``None`` for the end."""
         state = self._session.state
-        if state is State.CLOSED:
+        if state is State.CLOSED or self._retired:
             return None
         transport = self._transport
         if transport is None:
-            return _BLOCKED_LOOK if state is State.CLOSING else _IDLE_LOOK
+            return _BLOCKED_LOOK if state is State.CLOSING else self._until_blind(_IDLE_LOOK)
         transport.flush()
         if state is State.CLOSING and self._close_overdue():
             transport.end()
             return _LOOK
         self._report_slow_callback()
-        status = transport.status()
+        status = transport.status()._replace(last_message=self._dispatcher.last_message)
         deadline = self._apply(lambda now: self._tick(now, status))
         look = _BLOCKED_LOOK if status.blocked_since or state is State.CLOSING else _LOOK
+        if deadline is None:
+            return look
+        return max(0.0, min(look, deadline - self._clock.now().mono))
+
+    def _until_blind(self, look: float) -> float:
+        """Return seconds until it is time to say that private data cannot be trusted."""
+        deadline = self._apply(lambda _: self._session.blind_deadline())
         if deadline is None:
             return look
         return max(0.0, min(look, deadline - self._clock.now().mono))
@@ -433,7 +603,9 @@ class Stream:
         session = self._session
         with self._send_lock:
             with self._lock:
-                result = change(self._clock.now())
+                now = self._clock.now()
+                result = change(now)
+                session.watch(now)
                 texts, events = session.take_outgoing(), session.take_events()
                 ending = session.ending
             transport = self._transport
@@ -446,8 +618,18 @@ class Stream:
             transport.end()
         for event in events:
             _log.info("= %s", event)
+        self._warn_once()
         self._changed()
         return result
+
+    def _warn_once(self) -> None:
+        """Say why there is no link: once, until there was one again."""
+        trouble = self._session.trouble
+        if trouble is None:
+            self._warned = False
+        elif not self._warned:
+            self._warned = True
+            _log.warning("! %s: %s", self.scope.value, trouble)
 
     def _wake(self) -> None:
         if self._supervisor is not None:

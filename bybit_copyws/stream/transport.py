@@ -95,6 +95,7 @@ class Transport:
         self._proxy = proxy
         self._reader = FrameReader(max_message_size=max_message_size)
         self._stopped = threading.Event()
+        self.drained = False
         self._link: Link | None = None
         self._upgrade: UpgradeSocket | None = None
         self._on_open: Callable[[], None] | None = None
@@ -206,6 +207,7 @@ class Transport:
         if isinstance(item, Ping):
             self._answer(item.payload)
         elif isinstance(item, Close) and self._asked_to_close:
+            self.drained = True
             self._end_with(ConnectionLost("closed by this client", code=item.code))
         elif isinstance(item, Close):
             self._send(close_payload(item.code), websocket.ABNF.OPCODE_CLOSE)
@@ -273,7 +275,9 @@ class Transport:
             return
         # Framed and masked by websocket-client, but not sent through it: with its process-wide
         # trace on (somebody else may do that), it would print our login.
-        link.send(websocket.ABNF.create_frame(payload, opcode).format())
+        frame = websocket.ABNF.create_frame(payload, opcode).format()
+        # Nothing may follow a close frame (RFC 6455 section 5.5.1).
+        link.send(frame, last=opcode == websocket.ABNF.OPCODE_CLOSE)
 
     def _end_with(self, error: StreamError) -> None:
         if self._error is None:

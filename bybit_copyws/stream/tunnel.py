@@ -43,7 +43,8 @@ def open_tunnel(sock: socket.socket, proxy: Proxy, host: str, port: int, attempt
 
 def _ask_http(sock: PatientSocket, proxy: Proxy, host: str, port: int) -> None:
     sock.sendall(connect_request(host, port, proxy.user, proxy.password))
-    reader = TunnelReader()
+    # Who was told a password may send it back: then nothing that the proxy writes is quoted.
+    reader = TunnelReader(quoting=not proxy.has_login)
     while True:
         data = sock.recv(_RECEIVE_SIZE)
         if not data:

@@ -20,6 +20,7 @@ class Envelope(msgspec.Struct, gc=False):
     type: str | None = None
     ts: int | None = None
     creationTime: int | None = None  # noqa: N815 (the exchange's name)
+    cs: int | None = None
     data: Any = None
 
 
@@ -55,11 +56,13 @@ def lenient_envelope(message: dict[str, Any]) -> Envelope:
     topic = message.get("topic", "")
     if not isinstance(topic, str):
         raise ValueError(f"the topic is a {type(topic).__name__}, not a string")
-    kind, ts, created = (message.get(key) for key in ("type", "ts", "creationTime"))
+    kind, *numbers = (message.get(key) for key in ("type", "ts", "creationTime", "cs"))
+    ts, created, cs = (number if type(number) is int else None for number in numbers)
     return Envelope(
         topic=topic,
         type=kind if isinstance(kind, str) else None,
-        ts=ts if type(ts) is int else None,
-        creationTime=created if type(created) is int else None,
+        ts=ts,
+        creationTime=created,
+        cs=cs,
         data=message.get("data"),
     )

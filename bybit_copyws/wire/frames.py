@@ -26,6 +26,7 @@ _CONTINUATION, _TEXT, _BINARY = 0x0, 0x1, 0x2
 _CLOSE, _PING, _PONG = 0x8, 0x9, 0xA
 _KNOWN_OPCODES = frozenset((_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG))
 _MAX_CONTROL = 125
+_BLOCK = 256 * 2**10
 _BAD_TEXT = "a text message is not valid UTF-8"
 
 
@@ -113,9 +114,11 @@ class FrameReader:
         self._size = 0  # as announced so far
         self._fragments = 0
         self._undecided = b""  # the first bytes of a character that the data has cut in two
-        # BytesIO grows by a share of its size and gives its buffer away without a copy: linear
-        # for many small pieces and many fragments, and little more memory than the message.
-        self._message = BytesIO()
+        # What has come of it: blocks, and the last one under way. BytesIO grows by a share of its
+        # size and gives its buffer away without a copy, so small pieces cost little; a buffer
+        # that grew to the size of the message might be moved, and then be there twice.
+        self._blocks: list[bytes] = []
+        self._block = BytesIO()
 
     @property
     def mid_frame(self) -> bool:
@@ -272,15 +275,33 @@ class FrameReader:
         if text:
             self._check_text(chunk, complete)
         if not complete:
-            self._message.write(chunk)
+            self._keep(chunk)
         else:
-            payload = chunk
-            if self._message.tell():
-                self._message.write(chunk)
-                payload = self._message.getvalue()
+            payload = self._whole(chunk)
             items.append(payload if text else Binary(payload))
             self._reset_message()
         return pos + len(chunk)
+
+    def _keep(self, chunk: bytes) -> None:
+        """Keep a part of the message."""
+        self._block.write(chunk)
+        if self._block.tell() >= _BLOCK:
+            self._blocks.append(self._block.getvalue())
+            self._block = BytesIO()
+
+    def _whole(self, last: bytes) -> bytes:
+        """Put the message together; its parts go while it grows, so that it is not there twice."""
+        if not self._blocks and not self._block.tell():
+            return last
+        self._block.write(last)
+        if not self._blocks:
+            return self._block.getvalue()
+        parts = [self._block.getvalue(), *reversed(self._blocks)]
+        self._reset_message()
+        whole = BytesIO()
+        while parts:
+            whole.write(parts.pop())
+        return whole.getvalue()
 
     def _check_text(self, chunk: bytes, complete: bool) -> None:
         """Refuse bytes that no UTF-8 text can hold, as early as they show (section 8.1).

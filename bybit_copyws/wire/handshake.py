@@ -11,7 +11,8 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import timezone
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from bybit_copyws.wire.http_head import HandshakeRefused, Head, HeadReader, quote
@@ -22,12 +23,9 @@ _KEY = re.compile(
     rb"\r\nsec-websocket-key:[ \t]*([A-Za-z0-9+/]{22}==)[ \t]*(?=\r\n)", re.IGNORECASE
 )
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}")
-_IMF_DATE = re.compile(
-    r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4})"
-    r" ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT"
-)
 _SECONDS = re.compile(r"[0-9]{1,9}")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_LONGEST_DATE = 64
+_ENDS_OF_A_DATE = ("GMT", *"0123456789")
 
 _KEPT = frozenset(
     (
@@ -41,7 +39,7 @@ _KEPT = frozenset(
     )
 )
 
-_LASTING = (401, 403, 404)
+_LASTING = (401, 404)  # not 403: a ban ends after half an hour
 _MEANINGS = {
     401: "The path wants a login over HTTP: check the URL",
     403: "Most likely this address is banned for too many connections, often for 30 minutes, or "
@@ -192,16 +190,14 @@ def _host_of(location: str) -> str | None:
 
 
 def _seconds_until(value: str, now: float) -> float | None:
-    """Read a ``Retry-After`` (RFC 9110 section 10.2.3), without the dates of before 1994."""
+    """Read a ``Retry-After`` (RFC 9110 section 10.2.3)."""
     if _SECONDS.fullmatch(value):
         return float(value)
-    match = _IMF_DATE.fullmatch(value)
-    if match is None or match[2] not in _MONTHS:
+    # All forms are in UTC: two say so, that of asctime() ends with the year.
+    if len(value) > _LONGEST_DATE or not value.endswith(_ENDS_OF_A_DATE):
         return None
-    day, year, hour, minute, second = (int(match[group]) for group in (1, 3, 4, 5, 6))
-    month = _MONTHS.index(match[2]) + 1
     try:
-        then = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
-    except ValueError:
+        then = parsedate_to_datetime(value).replace(tzinfo=timezone.utc)
+        return max(0.0, then.timestamp() - now)
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return max(0.0, then.timestamp() - now)

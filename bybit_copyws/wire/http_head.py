@@ -15,8 +15,10 @@ from dataclasses import dataclass
 MAX_HEAD = 64 * 2**10
 MAX_LINE = 8 * 2**10
 MAX_HEADERS = 128
+MAX_INTERIM = 8
 MAX_QUOTE = 200
 _SHORT_QUOTE = 60
+_SWITCHING = 101
 
 _HTTP = b"HTTP/"
 _TLS_RECORDS = (b"\x15", b"\x16")  # alert, handshake; no text begins so
@@ -94,6 +96,7 @@ class HeadReader:
         self._line = 0  # where the current line begins
         self._headers: dict[str, list[str]] = {}
         self._count = 0
+        self._interim = 0
         self._status: int | None = None
         self._minor = 0
         self._what = ""
@@ -156,7 +159,22 @@ class HeadReader:
                 self._take_header(line)
             else:
                 rest = bytes(buffer[searched:])
-                return Head(self._status, self._minor, self._what, self._headers, rest)
+                head = Head(self._status, self._minor, self._what, self._headers, rest)
+                if not self._is_interim(head):
+                    return head
+                self._pass_over()
+
+    def _is_interim(self, head: Head) -> bool:
+        """Return whether another reply follows (RFC 9110 section 15.2), as after "100 Continue"."""
+        return 100 <= head.status < 200 and head.status != _SWITCHING
+
+    def _pass_over(self) -> None:
+        """Begin anew behind an interim reply. Lines and headers go on counting."""
+        self._status = None
+        self._headers = {}
+        self._interim += 1
+        if self._interim > MAX_INTERIM:
+            raise HandshakeRefused(f"more than {MAX_INTERIM} interim replies came")
 
     def _refuse(self, reason: str) -> HandshakeRefused:
         return HandshakeRefused(reason, self._status)

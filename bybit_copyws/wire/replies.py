@@ -15,13 +15,19 @@ from typing import Any
 
 from bybit_copyws.wire.operations import AUTH, PING, SUBSCRIBE, UNSUBSCRIBE
 
-_TEXT_LIMIT = 300
+_TEXT_LIMIT = 4096  # who shows a text takes secrets out before cutting it shorter
 _UNDECODED = "Failed to decode"
 
 
 @dataclass(frozen=True)
 class Pong:
-    """The answer to an application ping."""
+    """The answer to an application ping.
+
+    Attributes:
+        time_ms: the exchange's clock, where it tells it, in milliseconds since 1970.
+    """
+
+    time_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ def read_reply(reply: Mapping[str, Any]) -> Ack | Pong | None:
     ret_msg = _ret_msg(reply)
     success = _success(reply)
     if op == "pong" or (op == PING and success) or (op in (PING, "") and ret_msg == "pong"):
-        return Pong()
+        return Pong(_time_ms(reply))
     if success is None:
         return Pong() if "pong" in reply else None
     if not op:
@@ -74,6 +80,17 @@ def read_reply(reply: Mapping[str, Any]) -> Ack | Pong | None:
     )
 
 
+def _time_ms(pong: Mapping[str, Any]) -> int | None:
+    """Return the time in a pong: ``{"op":"pong","args":["1675418560633"]}``, or ``data``."""
+    for key in ("args", "data"):
+        values = pong.get(key)
+        text = values[0] if isinstance(values, list) and len(values) == 1 else None
+        if isinstance(text, str) and len(text) == _MS_DIGITS and text.isdecimal():
+            return int(text)
+    return None
+
+
+_MS_DIGITS = 13  # from 2001 to 2286
 _ASKED_FOR = (AUTH, SUBSCRIBE, UNSUBSCRIBE, "")
 
 # The unified v3 sockets name the kind of reply instead of the op.
@@ -157,9 +174,9 @@ _CLOCK_BEHIND = (
     "exchange's, or the link is slow. Set the clock (NTP) or raise auth_expires"
 )
 _CLOCK_OR_ENVIRONMENT = (
-    "Most likely the clock of this machine is off, or the key belongs to another environment: "
-    "the exchange's text does not tell which. Check the clock (NTP), the environment, and that the "
-    "secret is the key's own"
+    "Most likely the secret is not the key's own, the key belongs to another environment, or the "
+    "clock of this machine is off: the exchange's text does not tell which. Check the secret, the "
+    "environment, and the clock (NTP)"
 )
 _NO_SUCH_TOPIC = (
     "The exchange has no such topic on this socket: check symbol (upper case, listed as USDT "

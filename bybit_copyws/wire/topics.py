@@ -11,6 +11,7 @@ import enum
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from bybit_copyws.errors import ConfigurationError
@@ -115,6 +116,18 @@ class TopicTable:
         for part, value in zip(spec.parts, rest, strict=True):
             _CHECKS[part](name, value)
         return Topic(name, ".".join((wire_channel, *rest)), spec)
+
+    def may_fit(self, pattern: str) -> bool:
+        """Return whether a pattern (with ``*`` and ``?``) may fit any topic's name."""
+        first, *rest = pattern.split(".")
+        return any(
+            fnmatchcase(channel, first) and (len(rest) == len(spec.parts) or "*" in pattern)
+            for spec in self.specs
+            for channel in (spec.channel, *self._other_names(spec.channel))
+        )
+
+    def _other_names(self, channel: str) -> list[str]:
+        return [alias for alias, meant in self.aliases.items() if meant == channel]
 
     def _patterns(self, channel: str) -> str:
         return " or ".join(str(spec) for spec in self.specs if spec.channel == channel)

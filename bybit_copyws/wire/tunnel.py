@@ -24,22 +24,27 @@ def connect_request(host: str, port: int, user: str = "", password: str = "") ->
     Args:
         host: where it shall lead; a name, or an address (an IPv6 one without brackets).
         port: the port there.
-        user: user name for the proxy (Basic, RFC 7617); none is sent if it is empty.
+        user: user name for the proxy (Basic, RFC 7617); nothing is sent if both are empty.
         password: password for the proxy.
     """
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     lines = [f"CONNECT {where} HTTP/1.1", f"Host: {where}"]
-    if user:
+    if user or password:
         token = base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
         lines.append(f"Proxy-Authorization: Basic {token}")
     return "\r\n".join([*lines, "", ""]).encode("ascii")
 
 
 class TunnelReader:
-    """Read the proxy's reply piece by piece and judge it."""
+    """Read the proxy's reply piece by piece and judge it.
 
-    def __init__(self) -> None:
+    Args:
+        quoting: whether a refusal may quote what the proxy wrote.
+    """
+
+    def __init__(self, *, quoting: bool = True) -> None:
         self._head = HeadReader(())
+        self._quoting = quoting
 
     def feed(self, data: bytes | bytearray | memoryview) -> bool:
         """Take the next bytes; return whether the tunnel is open.
@@ -47,13 +52,23 @@ class TunnelReader:
         Raises:
             HandshakeRefused: it will not be; nothing more may be fed.
         """
+        try:
+            opened = self._feed(data)
+        except HandshakeRefused as error:
+            refused = self._told(error)
+        else:
+            return opened
+        raise refused
+
+    def _feed(self, data: bytes | bytearray | memoryview) -> bool:
         head = self._head.feed(data)
         if head is None:
             return False
         if not 200 <= head.status < 300:
-            meaning = _MEANINGS.get(head.status)
-            text = f"{head.what}: {meaning}" if meaning else head.what
-            if head.rest and not meaning:
+            text = head.what
+            if head.status in _MEANINGS:
+                text = _explain(head.status)
+            elif head.rest:
                 text += f": {quote(head.rest)}"
             raise HandshakeRefused(text, head.status)
         if head.rest:
@@ -63,4 +78,18 @@ class TunnelReader:
 
     def cut(self) -> HandshakeRefused:
         """Make the error for a connection that ended before the reply."""
-        return self._head.cut()
+        return self._told(self._head.cut())
+
+    def _told(self, refused: HandshakeRefused) -> HandshakeRefused:
+        """Return a refusal as it may be shown."""
+        if self._quoting:
+            return HandshakeRefused(refused.reason, refused.status)
+        return HandshakeRefused(_explain(refused.status), refused.status)
+
+
+def _explain(status: int | None) -> str:
+    """Say what a status most likely means, with nothing that the proxy has written itself."""
+    if status is None:
+        return "no proper reply came (not shown: the proxy knows a password)"
+    meaning = _MEANINGS.get(status)
+    return f"HTTP {status}: {meaning}" if meaning else f"HTTP {status}"

@@ -14,7 +14,8 @@ import atheris
 
 with atheris.instrument_imports():
     from bybit_copyws.errors import ProtocolError
-    from bybit_copyws.messages import Message
+    from bybit_copyws.messages import Gap, Message
+    from bybit_copyws.policy.channel import Channel
     from bybit_copyws.policy.instant import Instant
     from bybit_copyws.policy.session import Session, SessionSettings
     from bybit_copyws.stream.dispatcher import Dispatcher
@@ -77,7 +78,13 @@ class Rig:
 
     def bad_message(self, reason: str, excerpt: bytes, *, counts: bool) -> None:
         assert len(reason) <= 1_000
-        assert len(excerpt) <= MAX_EXCERPT
+        assert len(excerpt) <= 4 * MAX_EXCERPT
+
+    def owed_gap(self, channel: Channel) -> Gap | None:
+        return self.session.gaps.take(channel, self.now)
+
+    def missed(self, channel: Channel | None, reason: str) -> None:
+        self.session.missed(channel, reason, self.now)
 
     def callback_failed(self, handler: object, error: BaseException, message: Message) -> None:
         raise error

@@ -11,7 +11,7 @@ from bybit_copyws.errors import ConnectionLost
 from bybit_copyws.events import State
 from bybit_copyws.policy.instant import Instant
 from bybit_copyws.policy.liveness import LinkStatus
-from bybit_copyws.policy.session import Session, SessionSettings
+from bybit_copyws.policy.session import LEAP, Session, SessionSettings
 from bybit_copyws.wire.dialects import AckShape, PongShape
 from bybit_copyws.wire.operations import args_size
 from bybit_copyws.wire.profiles import COPY_TRADING_V3, V5
@@ -190,6 +190,7 @@ class Rig:
         )
         self.now = Instant(1_000.0, 1_700_000_000.0)
         self.events = []
+        self.clock_ahead = None  # by how many seconds REST says that the venue's clock is ahead
 
     @property
     def registry(self):
@@ -221,7 +222,7 @@ class Rig:
     def drop(self, error=GONE, headroom=1.0):
         """Lose the link (or the attempt)."""
         self.venue.reset()
-        self.session.ended(self.now, self.session.ending or error, headroom)
+        self.session.ended(self.now, self.session.ending or error, headroom, None)
         self._note()
 
     def send(self):
@@ -237,6 +238,11 @@ class Rig:
     def reply(self, message):
         """Let the exchange say something."""
         self.session.received(read_reply(json.loads(json.dumps(message))), self.now)
+        login = self.session.login
+        if login is not None and login.wants_clock:
+            ahead = self.clock_ahead
+            server_ms = None if ahead is None else int((self.now.wall + ahead) * 1000)
+            self.session.clock_measured(server_ms, self.now)
         self.send()
 
     def settle(self):
@@ -264,7 +270,15 @@ class Rig:
         self.now = Instant(self.now.mono + seconds, self.now.wall + seconds)
 
     def tick(self, seconds=0.0, **link):
-        """Let time pass, then tick once; what is sent is delivered to the venue."""
+        """Let time pass, looking on as the heartbeat does, then tick once and send."""
+        while seconds > LEAP:
+            self.wait(LEAP)
+            seconds -= LEAP
+            self.session.tick(self.now, LinkStatus(**link))
+        self.leap(seconds, **link)
+
+    def leap(self, seconds, **link):
+        """Let time pass without a look at it, then tick once and send."""
         self.wait(seconds)
         self.session.tick(self.now, LinkStatus(**link))
         self.send()

@@ -122,7 +122,7 @@ def test_topics_given_up_leave_nothing_behind():
         rig.remove(*rig.start(A, B))
         rig.settle()
         rig.drop()
-    assert rig.registry.routes == {}
+    assert rig.registry.channels == {}
     assert rig.registry.handlers == []
     assert not rig.registry.wanted
 
@@ -492,10 +492,10 @@ def test_the_call_that_passes_21_000_characters_raises_and_changes_nothing():
     rig = Rig("v5-public")
     name = "tickers.{:0>9}".format  # 17 characters, 20 with quotes and comma
     rig.start(*(name(number) for number in range(1_050)))
-    before = rig.registry.routes
+    before = rig.registry.channels
     with pytest.raises(ConfigurationError, match=r"21,020 characters .* at most 21,000"):
         rig.add(name(1_050))
-    assert rig.registry.routes is before
+    assert rig.registry.channels is before
     rig.add(name(7))  # a second callback takes no room
     rig.check_settled()
     assert rig.venue.most_chars == 21_000
@@ -602,7 +602,7 @@ def test_an_alias_keeps_its_name_for_the_user():
     assert sorted(rig.venue.held) == ["order", "position"]
     told = [topic for event in rig.of(SubscriptionConfirmed) for topic in event.topics]
     assert told == ["copyTradePosition", "position", "copyTradeOrder"]
-    names = [route.name for route in rig.registry.routes["position"]]
+    names = [route.name for route in rig.registry.channels["position"].routes]
     assert names == ["copyTradePosition", "position"]
     rig.remove(handlers[0])
     rig.settle()
@@ -628,7 +628,7 @@ def test_the_last_callback_that_leaves_unsubscribes(socket):
     assert rig.venue.asked("unsubscribe") == []
     rig.remove(second)
     assert second.state is CONFIRMED  # the exchange has not said so yet
-    assert one not in rig.registry.routes
+    assert one not in rig.registry.channels
     rig.settle()
     assert second.state is CLOSED
     assert rig.venue.held == [other]
@@ -718,7 +718,7 @@ def test_a_refused_unsubscribe_is_told_and_not_repeated(socket, names_topic):
     rig.remove(*handlers)
     rig.settle()
     assert rig.venue.held == [bad]
-    assert rig.registry.routes == {}
+    assert rig.registry.channels == {}
     assert states(handlers) == [CLOSED, CLOSED]
     assert "handler not found" in handlers[1].ret_msg
     assert [event.topics for event in rig.of(UnsubscribeRejected)] == [(bad,)]
@@ -835,7 +835,7 @@ def test_the_route_is_there_before_the_request_leaves(socket):
     rig = Rig(socket)
     rig.registry.add([rig.profile.topics.parse(TOPICS[socket][0])], print)
     assert rig.session.take_outgoing() == []
-    assert TOPICS[socket][0] in rig.registry.routes
+    assert TOPICS[socket][0] in rig.registry.channels
 
 
 # Heartbeat
@@ -934,7 +934,7 @@ def test_ticking_at_each_deadline_never_spins(idle):
 def test_after_a_suspend_one_ping_is_enough():
     rig = Rig()
     rig.start(A)
-    rig.tick(7_200.0)
+    rig.leap(7_200.0)
     rig.tick(0.0)
     assert rig.venue.texts.count('{"op":"ping"}') == 1
     assert rig.session.ending is None

@@ -109,8 +109,8 @@ class Life(RuleBasedStateMachine):
         registry = self.rig.registry
         routed = [
             (wire, route.name, handler)
-            for wire, routes in registry.routes.items()
-            for route in routes
+            for wire, channel in registry.channels.items()
+            for route in channel.routes
             for handler in route.handlers
         ]
         wanted = [(each.topic.wire, each.topic.name, each) for each in registry.handlers]

@@ -142,3 +142,23 @@ def test_a_message_that_the_exchange_loses_is_found() -> None:
         assert seen.wait(10)
         checker.sent(exchange.sent)
         assert "1 messages are missing" in checker.report(final=False).faults[0]
+
+
+def test_bytes_sent_on_a_half_open_connection_and_on_its_successor_are_one_message() -> None:
+    # Both get them; only the successor's arrive, and nothing tells them apart.
+    checker, numbers = Checker(), iter(range(1, 100))
+
+    def send(text: bytes, *connections: str) -> None:
+        checker.sent(Sent(next(numbers), c, "public", "v3", "t", text, 0) for c in connections)
+
+    send(b"1", "old")
+    send(b"2", "old", "new")
+    send(b"3", "old", "new")
+    send(b"4", "new")
+    for text in (b"1", b"2", b"3", b"4"):
+        checker.got("t", text, after_gap=text == b"2")
+    assert checker.report().faults == []
+    send(b"5", "new")
+    send(b"6", "new")
+    checker.got("t", b"6")
+    assert "1 messages are missing" in checker.report().faults[0]

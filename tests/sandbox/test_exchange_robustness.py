@@ -189,6 +189,19 @@ def test_a_drop_within_a_step_comes_at_its_time() -> None:
     assert run([3.0])[1] <= 1010
 
 
+def test_what_a_scenario_does_at_0_s_is_done_when_play_returns() -> None:
+    with Sandbox(speed=0, market=False) as exchange:
+        exchange.play(Scenario([Step("refuse_handshakes", at=0, status=502, times=1)]))
+        assert not exchange.playing
+
+
+def test_a_list_of_steps_is_a_scenario_and_a_wrong_one_is_named() -> None:
+    with Sandbox(speed=0, market=False) as exchange:
+        exchange.play([Step("drop", at=0)])
+        with pytest.raises(ConfigurationError, match=r"scenario, at 2 s: step 'drop'.*howw"):
+            exchange.play([Step("drop", at=0), Step("drop", at=2.0, howw="x")])
+
+
 def test_a_step_of_nothing_does_what_is_due() -> None:
     with Sandbox(speed=0, market=False) as exchange, RawClient(exchange):
         exchange.play(Scenario([Step("drop", at=0)]))

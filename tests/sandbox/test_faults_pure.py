@@ -441,3 +441,12 @@ def test_a_speed_that_cannot_be_is_refused(speed: float) -> None:
 def test_time_does_not_run_backwards() -> None:
     with pytest.raises(ConfigurationError, match="only go on"):
         VenueClock(0).step(-1)
+
+
+def test_garbage_is_no_message_of_its_topic():
+    # A checker must not wait for it.
+    faults = FaultList()
+    faults.add(Fault("garbage", garbage="unknown_topic"))
+    payload = b'{"topic":"tickers.X","data":1}'
+    (planned,) = faults.apply("c", "public", Outgoing(payload, b"", "tickers.X"))
+    assert (planned.message.topic, planned.message.payload) == ("", b"")

@@ -29,6 +29,9 @@ def exchange(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
         public, private = PATHS["v5", "public"], PATHS["v5", "private"]
         monkeypatch.setattr(unified_trading, "PUBLIC_WSS", sandbox.url + public)
         monkeypatch.setattr(unified_trading, "PRIVATE_WSS", sandbox.url + private)
+        # A network's way there and back: pybit notes a subscription, and its callback, only after
+        # it has sent the request, and ends for good if the answer is quicker than that.
+        sandbox.fault("delay", seconds=0.1, times=None)
         yield sandbox
 
 
@@ -59,7 +62,10 @@ def test_pybit_hears_book_and_trades(exchange: Sandbox) -> None:
 def test_pybit_logs_in_places_an_order_and_hears_of_its_position(exchange: Sandbox) -> None:
     got: queue.SimpleQueue[Any] = queue.SimpleQueue()
     keys = {"api_key": exchange.api_key, "api_secret": exchange.api_secret}
-    stream = unified_trading.WebSocket(testnet=True, channel_type="private", **keys)
+    # Its login is good for one second as it comes, which a busy machine lets pass.
+    stream = unified_trading.WebSocket(
+        testnet=True, channel_type="private", private_auth_expire=30, **keys
+    )
     stream.order_stream(got.put)
     stream.position_stream(got.put)
     exchange.wait_for(

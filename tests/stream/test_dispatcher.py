@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from bybit_copyws.messages import Message
-from bybit_copyws.policy.registry import Handler, Registry
+from bybit_copyws.messages import Gap, Message
+from bybit_copyws.policy.channel import Channel, Handler
+from bybit_copyws.policy.instant import Instant
+from bybit_copyws.policy.registry import Registry
+from bybit_copyws.policy.session import Session, SessionSettings
 from bybit_copyws.stream.dispatcher import MAX_UNKNOWN, Dispatcher, callback_name, excerpt
 from bybit_copyws.wire.frames import Binary, Close, Item, Ping
 from bybit_copyws.wire.profiles import V5
 from bybit_copyws.wire.replies import Ack, Pong
+from bybit_copyws.wire.topics import Scope
 
 TRADES = {"topic": "publicTrade.BTCUSDT", "type": "snapshot", "ts": 5, "data": [{"p": "1"}]}
 
@@ -25,6 +30,7 @@ class Owner:
         self.replies: list[Ack | Pong] = []
         self.controls: list[Item] = []
         self.bad: list[tuple[str, bytes, bool]] = []
+        self.missing: list[tuple[str | None, str]] = []
         self.failed: list[tuple[Handler, Exception, Message]] = []
         self.interrupts: list[BaseException] = []
 
@@ -36,6 +42,12 @@ class Owner:
 
     def bad_message(self, reason: str, excerpt: bytes, *, counts: bool) -> None:
         self.bad.append((reason, excerpt, counts))
+
+    def owed_gap(self, channel: Channel) -> Gap | None:
+        raise AssertionError("no gap is owed")
+
+    def missed(self, channel: Channel | None, reason: str) -> None:
+        self.missing.append((channel and channel.topic.wire, reason))
 
     def callback_failed(self, handler: Handler, error: Exception, message: Message) -> None:
         self.failed.append((handler, error, message))
@@ -191,7 +203,7 @@ def test_what_cannot_be_read_is_reported_and_the_next_message_arrives(
     rig.take(payload, {"topic": "order", "data": [1]})
     ((told, shown, counts),) = rig.owner.bad
     assert reason in told
-    assert len(shown) <= 200
+    assert len(shown) <= 800  # its owner takes secrets out, then cuts it to 200
     assert counts
     assert [message.data for message in rig.got] == [[1]]
 
@@ -237,7 +249,7 @@ def test_the_kinds_of_unknown_messages_that_are_kept_are_bounded(rig: Rig) -> No
 
 def test_an_excerpt_shows_nothing_that_may_be_an_auth_reply() -> None:
     assert b"KEY" not in excerpt(b'{"request":{"op":"AUTH","args":["KEY"')
-    assert excerpt(b"x" * 500) == b"x" * 200
+    assert excerpt(b"x" * 5000) == b"x" * 800
 
 
 def test_a_callback_has_a_name_for_the_log() -> None:
@@ -247,3 +259,69 @@ def test_a_callback_has_a_name_for_the_log() -> None:
 
     assert callback_name(print) == "print"
     assert callback_name(Bot()) == "Bot"
+
+
+# What is missing
+
+
+def book(kind: str, number: int) -> dict[str, Any]:
+    data = {"s": "BTCUSDT", "b": [], "a": [], "u": number, "seq": 1}
+    return {"topic": "orderbook.50.BTCUSDT", "type": kind, "ts": 5, "data": data}
+
+
+def test_a_jump_of_an_order_books_numbers_is_told_before_the_message(rig: Rig) -> None:
+    told: list[int] = []
+    rig.on("orderbook.50.BTCUSDT", callback=lambda _: told.append(len(rig.owner.missing)))
+    rig.take(book("snapshot", 5), book("delta", 6), book("delta", 8), book("delta", 9))
+    assert told == [0, 0, 1, 1]
+    assert rig.owner.missing == [
+        ("orderbook.50.BTCUSDT", "the order book's numbers jump from 6 to 8")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("payload", "missing"),
+    [
+        (b'{"topic":"publicTrade.BTCUSDT","data":[', ["publicTrade.BTCUSDT"]),
+        (b'{"type":"x", "topic" : "publicTrade.BTCUSDT" nonsense', ["publicTrade.BTCUSDT"]),
+        (b'{"topic":"publicTrade.ETHUSDT","data":[', []),  # given up: it is nobody's loss
+        (b"nonsense", [None]),
+        (b'["topic"]', [None]),
+        (b'{"type":"snapshot","data":[]}', [None]),
+        (b'{"topic":5,"data":[]}', [None]),
+        (b'{"type":"COMMAND_RESP"}', []),
+    ],
+)
+def test_whose_loss_an_unreadable_message_is(
+    rig: Rig, payload: bytes, missing: list[str | None]
+) -> None:
+    rig.on("publicTrade.BTCUSDT")
+    rig.take(payload)
+    assert [wire for wire, _ in rig.owner.missing] == missing
+    assert len(rig.owner.bad) == 1
+
+
+def test_a_binary_message_may_have_been_anybodys(rig: Rig) -> None:
+    rig.dispatcher.items([Binary(b"x")])
+    assert [wire for wire, _ in rig.owner.missing] == [None]
+
+
+def test_each_of_two_jumps_is_told() -> None:
+    # With the session's own gaps, which begin a new count.
+    session = Session(Scope.PUBLIC, V5, SessionSettings(), None, random.Random(0))
+    rig, told = Rig(), []
+    now = Instant(1.0, 1.0)
+
+    class Told(Owner):
+        def missed(self, channel: Channel | None, reason: str) -> None:
+            told.append(reason)
+            session.missed(channel, reason, now)
+
+        def owed_gap(self, channel: Channel) -> Gap | None:
+            return session.gaps.take(channel, now)
+
+    rig.dispatcher = Dispatcher(session.registry, V5.topics, Told())
+    session.registry.add([V5.topics.parse("orderbook.50.BTCUSDT")], rig.got.append)
+    rig.take(*(book("delta" if number else "snapshot", number) for number in (0, 2, 4, 5)))
+    assert len(told) == 2
+    assert [message.gap is not None for message in rig.got] == [False, True, True, False]

@@ -17,6 +17,7 @@ import websocket
 from raw_server import CLOSE, PING, PONG, TEXT, Peer, RawServer, frame
 
 from bybit_copyws.errors import ConnectFailed, ConnectionLost, StreamError
+from bybit_copyws.policy.liveness import LinkStatus
 from bybit_copyws.stream.endpoint import Endpoint
 from bybit_copyws.stream.transport import Transport
 from bybit_copyws.wire.frames import Close
@@ -291,7 +292,7 @@ def test_sending_before_the_link_is_open_does_nothing() -> None:
         transport = Transport(Endpoint.parse(server.url), open_timeout=5, max_message_size=1)
         transport.send("lost")
         transport.flush()
-        assert transport.status() == (False, None, None, 0, 0)
+        assert transport.status() == LinkStatus(idle=False)
 
 
 # Control frames and the end

@@ -1,0 +1,9 @@
+"""The REST side: calls, their limits and retries, over one HTTP session.
+
+Importing it imports requests, which the streams do without.
+"""
+
+from bybit_copyws.rest.client import RestClient
+from bybit_copyws.rest.records import Instrument, Transfer
+
+__all__ = ["Instrument", "RestClient", "Transfer"]
