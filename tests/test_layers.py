@@ -20,6 +20,7 @@ LEVELS = {
     "rest": 5,
     "options": 4,
     "stream": 4,
+    "state": 3,
     "sandbox": 4,
     "policy": 3,
     "wire": 2,
