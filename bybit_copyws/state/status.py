@@ -1,6 +1,6 @@
 """Whether live state can be trusted, and what a message did to it.
 
-Shared by the order book and the ticker. It must not know what either of them holds.
+Shared by order book, ticker and account. It must not know what any of them holds.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 _MOST = 80  # characters of an error that a reason repeats
 
 
-class LiveState:
-    """Base of what is kept up to date: status, age and what the owner may say about it.
+class Trusted:
+    """Base of what is kept up to date: whether it can be trusted, and since when.
 
-    One thread applies messages; any thread reads. All times are the owner's monotonic clock.
+    Any thread reads. All times are the owner's monotonic clock.
     """
 
-    __slots__ = ("_asked", "_lock", "_reason", "_seen", "_since", "_status")
+    __slots__ = ("_lock", "_reason", "_seen", "_since", "_status")
 
     def __init__(self) -> None:
         # Guards everything an apply changes, so that no reader sees half a message. Held for one
@@ -78,7 +78,6 @@ class LiveState:
         self._reason = "no snapshot has come yet"
         self._since: float | None = None
         self._seen: float | None = None
-        self._asked = False  # whether a snapshot is on its way, as far as the owner was told
 
     @property
     def status(self) -> Status:
@@ -110,8 +109,7 @@ class LiveState:
     def stale(self, reason: str, now: float) -> bool:
         """Say that the content may be old: the link is lost, or the topic is silent.
 
-        It stays readable. A message that follows on without a gap, or a repetition, makes it live
-        again; a link that was opened anew calls for :meth:`resync` instead.
+        It stays readable.
 
         Returns:
             Whether it was live until now.
@@ -122,6 +120,25 @@ class LiveState:
                 self._set(Status.STALE, reason, now)
             return was_live
 
+    def _set(self, status: Status, reason: str, now: float) -> None:
+        self._status = status
+        self._reason = reason
+        self._since = now
+
+
+class LiveState(Trusted):
+    """Base of what a topic's snapshot and deltas keep up to date.
+
+    One thread applies messages. After :meth:`stale`, a message that follows on without a gap, or
+    a repetition, makes it live again; a link that was opened anew calls for :meth:`resync`.
+    """
+
+    __slots__ = ("_asked",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked = False  # whether a snapshot is on its way, as far as the owner was told
+
     def resync(self, reason: str, now: float) -> None:
         """Say that a snapshot is being asked for: drop the content and wait for it.
 
@@ -131,11 +148,6 @@ class LiveState:
             self._asked = True
             self._clear()
             self._set(Status.SYNCING, reason, now)
-
-    def _set(self, status: Status, reason: str, now: float) -> None:
-        self._status = status
-        self._reason = reason
-        self._since = now
 
     def _live(self, now: float) -> None:
         self._asked = False
