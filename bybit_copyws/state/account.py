@@ -303,7 +303,8 @@ class AccountState(Trusted):
         for entry in entries:
             if entry.current and not entry.waits:
                 told |= content.names(entry.kind, entry.message)
-        updates += content.merge_open(run, source, told)
+        opened, doubtful = content.merge_open(run, source, told)
+        updates += opened
         executions = [entry.message for entry in entries if entry.kind is Kind.EXECUTION]
         updates += content.merge_executions(run, executions, source)
         for entry in entries:
@@ -311,6 +312,7 @@ class AccountState(Trusted):
             if entry.current and entry.kind is not Kind.EXECUTION:
                 again = content.read(entry.kind, entry.message)
                 updates += again if entry.waits else ()
+        updates += content.still_new(doubtful, source)
         self._ask_since_ms = run.exchange_ms - _OVERLAP_MS
         self._whole, self._released = True, False
         self._seen = now

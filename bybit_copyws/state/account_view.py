@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from bybit_copyws.fields import Model
@@ -33,13 +32,13 @@ class AccountView:
             reconciliation.
     """
 
-    status: Status = Status.SYNCING
-    reason: str = ""
-    positions: Mapping[PositionKey, Position] = MappingProxyType({})
-    orders: Mapping[str, Order] = MappingProxyType({})
-    done_orders: Mapping[str, Order] = MappingProxyType({})
-    executions: tuple[Execution, ...] = ()
-    wallet: Wallet | None = None
+    status: Status
+    reason: str
+    positions: Mapping[PositionKey, Position]
+    orders: Mapping[str, Order]
+    done_orders: Mapping[str, Order]
+    executions: tuple[Execution, ...]
+    wallet: Wallet | None
 
     @property
     def live(self) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import groupby
-from typing import cast
+from typing import NamedTuple, cast
 
 from msgspec.structs import replace
 
@@ -23,6 +23,14 @@ from bybit_copyws.state.positions import Positions, read_position
 from bybit_copyws.state.reconcile import Known, Reconciliation
 from bybit_copyws.state.status import Status
 from bybit_copyws.state.wallets import Wallets
+
+
+class Answer(NamedTuple):
+    """A row of REST, and what was known before of what it tells."""
+
+    kind: Kind
+    row: Row
+    before: Model | None
 
 
 class Content:
@@ -127,17 +135,21 @@ class Content:
 
     def merge_open(
         self, answers: Reconciliation, source: str, told: set[tuple[str, ...]]
-    ) -> list[Update]:
-        """Take what is open, and what became of that which was; return what is new of it.
+    ) -> tuple[list[Update], list[Answer]]:
+        """Take what is open, and what became of that which was.
 
         Args:
             answers: those of REST.
             source: of what is returned.
-            told: of what the stream has told since the questions began: that is the newer.
+            told: of what the stream has told since the questions began, which may be newer.
+
+        Returns:
+            What is new; and what is new if it is not older than what was told.
         """
         for order_id in answers.unknown:
             self._orders.forget(order_id)
-        updates = []
+        updates: list[Update] = []
+        doubtful: list[Answer] = []
         for kind, rows in (
             (Kind.ORDER, self._orders_worth_telling(answers)),
             (Kind.POSITION, list(answers.positions.values())),
@@ -146,18 +158,31 @@ class Content:
             news: list[Row] = []
             models: list[Model] = []
             for row in rows:
-                before = self._before(kind, row)
+                before = self._held(kind, row)
                 after = self._apply(kind, row, None)
-                if after is None or name_of(kind, row) in told:
+                if after is None or not has_changed(kind, before, after):
                     continue
-                if has_changed(kind, before, after):
+                if name_of(kind, row) in told:
+                    doubtful.append(Answer(kind, row, before))
+                else:
                     news.append(row)
                     models.append(after)
             if news:
                 updates.append(self._update(kind, source, news, models))
+        return updates, doubtful
+
+    def still_new(self, doubtful: Iterable[Answer], source: str) -> list[Update]:
+        """Return what has remained new although the stream's rows were taken again."""
+        updates = []
+        for kind, row, before in doubtful:
+            held = self._held(kind, row)
+            if held is None or not has_changed(kind, before, held):
+                continue
+            if not has_changed(kind, held, self._dialect.parse(kind, row)):
+                updates.append(self._update(kind, source, [row], [held]))
         return updates
 
-    def _before(self, kind: Kind, row: Row) -> Model | None:
+    def _held(self, kind: Kind, row: Row) -> Model | None:
         if kind is Kind.ORDER:
             return self._orders.get(read_order(self._dialect, row)[0])
         if kind is Kind.POSITION:
