@@ -7,6 +7,14 @@ its own, clocks or callbacks; the stream feeds it and acts on what :class:`Resul
 from bybit_copyws.state.account import AccountState
 from bybit_copyws.state.account_dialects import AccountDialect, Kind, find_account_dialect
 from bybit_copyws.state.account_view import AccountView, Update
+from bybit_copyws.state.life_cycle import (
+    CopyTrade,
+    OrderTrades,
+    PositionTrades,
+    TradeChange,
+    TradeEvent,
+    trades_of,
+)
 from bybit_copyws.state.order_book import BookSnapshot, OrderBook
 from bybit_copyws.state.reading import Level, Sweep
 from bybit_copyws.state.reconcile import Question
@@ -19,16 +27,22 @@ __all__ = [
     "AccountView",
     "BookSnapshot",
     "Cause",
+    "CopyTrade",
     "Kind",
     "Level",
     "OrderBook",
+    "OrderTrades",
     "Outcome",
+    "PositionTrades",
     "Question",
     "Result",
     "Status",
     "Sweep",
     "Ticker",
     "TickerSnapshot",
+    "TradeChange",
+    "TradeEvent",
     "Update",
     "find_account_dialect",
+    "trades_of",
 ]

@@ -55,6 +55,7 @@ class AccountDialect:
         bare: kinds whose ``data`` is one object and not an array.
         lookups: the calls that know an order by its id, the quicker one first.
         by_symbol: whether executions can only be asked for symbol by symbol.
+        order_tells_trade: whether the status of an opening order follows its copy trade to the end.
     """
 
     topics: Mapping[Kind, str]
@@ -64,6 +65,7 @@ class AccountDialect:
     bare: frozenset[Kind] = frozenset()
     lookups: tuple[str, ...] = ("orders",)
     by_symbol: bool = False
+    order_tells_trade: bool = False
 
     def kind_of(self, topic: str) -> Kind | None:
         """Return what a topic tells of; ``None`` if it is none of an account's.
@@ -159,6 +161,7 @@ ACCOUNT_DIALECTS: Mapping[str, AccountDialect] = MappingProxyType(
             whole=frozenset({"createdTime", "updatedTime", "execTime"}),
             bare=frozenset({Kind.WALLET}),
             by_symbol=True,
+            order_tells_trade=True,
         ),
         "v5": AccountDialect(
             topics=_V5_TOPICS,

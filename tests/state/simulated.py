@@ -17,7 +17,16 @@ from bybit_copyws.models import parse_executions, parse_orders, parse_positions,
 from bybit_copyws.rest.dialects import find_dialect
 from bybit_copyws.rest.params import wire_params
 from bybit_copyws.sandbox.account import Account, RandomTrader, Refused, render_push, render_result
-from bybit_copyws.state import AccountState, Kind, Question, Status, find_account_dialect
+from bybit_copyws.state import (
+    AccountState,
+    Kind,
+    Question,
+    Status,
+    TradeChange,
+    TradeEvent,
+    find_account_dialect,
+    trades_of,
+)
 
 D = Decimal
 START = 1_700_000_000_000
@@ -242,6 +251,8 @@ class Run:
             most_executions=100_000,
         )
         self.follower = Follower()
+        self.trades = trades_of(find_account_dialect(profile))
+        self.changes: list[TradeChange] = []
         self.answer: tuple[Question, Any] | None = None
         self.compared = 0
         self.last: deque[Message] = deque(maxlen=20)
@@ -271,6 +282,7 @@ class Run:
 
     def hear(self, updates: Any) -> None:
         self.follower.hear(updates)
+        self.changes += self.trades.follow(updates)
 
     def deliver(self, most: int) -> None:
         way = self.venue.on_the_way
@@ -317,9 +329,10 @@ class Run:
         assert self.state.status is Status.LIVE
         self.compare()
         self.check_what_was_handed_out()
+        self.check_the_trades()
 
     def compare(self) -> None:
-        """Check that the views are the truth, once nothing is on the way and the account is live."""
+        """Check that the views are the truth, if nothing is on the way and the account is live."""
         venue, view = self.venue, self.state.view
         if not view.live or venue.on_the_way or not venue.connected:
             return
@@ -354,3 +367,30 @@ class Run:
         assert open_ones == {k: o.status for k, o in self.state.view.orders.items()}
         assert follower.wallet.wallet_balance == self.state.view.wallet.wallet_balance
         assert follower.wallet.available_balance == self.state.view.wallet.available_balance
+
+    def check_the_trades(self) -> None:
+        """Check that what is open is the exchange's own, and every life begins and ends once."""
+        account, view = self.venue.account, self.trades.view
+        if self.venue.profile == "v3":
+            # One that is closed and still being filled has not come to its end.
+            parents = {
+                order.order_id: (order.side, order.copy_status)
+                for order in account.orders
+                if order.copy_status.startswith("OpenOrder")
+                and order.copy_status != "OpenOrderClosedFilled"
+            }
+            assert {k: (t.side, t.status) for k, t in view.items()} == parents
+        else:
+            held = self.state.view.positions
+            assert {k: (t.open_qty, t.side) for k, t in view.items()} == {
+                key: (each.size, each.side) for key, each in held.items()
+            }
+        lives: dict[Any, list[TradeEvent]] = defaultdict(list)
+        for event, trade in self.changes:
+            lives[trade.order_id or (trade.symbol, trade.position_idx)].append(event)
+        for key, events in lives.items():
+            open_now = False
+            for event in events:
+                assert (event is TradeEvent.OPENED) != open_now
+                open_now = event is not TradeEvent.CLOSED
+            assert open_now == (key in view)
