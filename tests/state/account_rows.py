@@ -6,6 +6,7 @@ from typing import Any
 
 from bybit_copyws.messages import Message
 from bybit_copyws.state import AccountState, Kind, find_account_dialect
+from bybit_copyws.state.account_dialects import PARSERS
 
 TOPICS = {
     "v3": {
@@ -67,7 +68,7 @@ def execution(exec_id: str, at: int = 0, *, rest: bool = False, **more: Any) -> 
 def message(kind: Kind, *rows: Any, profile: str = "v3", ts: int | None = None) -> Message:
     bare = kind is Kind.WALLET and profile == "v3"
     data = rows[0] if bare else list(rows)
-    return Message(TOPICS[profile][kind], None, ts, data, 7, b"{}")
+    return Message(TOPICS[profile][kind], None, ts, data, 7, b"{}", PARSERS[kind])
 
 
 def new_account(profile: str = "v3", **options: Any) -> AccountState:

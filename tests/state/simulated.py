@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from bybit_copyws.messages import Message
-from bybit_copyws.models import parse_executions, parse_orders, parse_positions, parse_wallet
 from bybit_copyws.rest.dialects import find_dialect
 from bybit_copyws.rest.params import wire_params
 from bybit_copyws.sandbox.account import Account, RandomTrader, Refused, render_push, render_result
@@ -27,16 +26,11 @@ from bybit_copyws.state import (
     find_account_dialect,
     trades_of,
 )
+from bybit_copyws.state.account_dialects import PARSERS
 
 D = Decimal
 START = 1_700_000_000_000
 BTC, ETH = "BTCUSDT", "ETHUSDT"
-PARSERS = {
-    Kind.POSITION: parse_positions,
-    Kind.ORDER: parse_orders,
-    Kind.EXECUTION: parse_executions,
-    Kind.WALLET: parse_wallet,
-}
 
 
 class Rules(NamedTuple):
@@ -200,7 +194,7 @@ def order_facts(model: Any, profile: str) -> tuple[Any, ...]:
     facts = (model.status, model.symbol, model.side, model.price, model.qty)
     facts += (model.cum_exec_value, model.cum_exec_fee)
     if profile == "v5":
-        facts += (model.cum_exec_qty, model.take_profit or 0, model.stop_loss or 0)
+        facts += (model.cum_exec_qty,)
     return facts
 
 
@@ -294,12 +288,16 @@ class Run:
                 self.repeat()
 
     def repeat(self) -> None:
-        """Let something come a second time, and late; what has neither time nor number cannot."""
+        """Let something come a second time, and late.
+
+        Not what nothing can tell from something new: v3's wallet and, after a reconciliation, its
+        positions have neither time nor number; its orders go from closing to filled and back
+        within one millisecond.
+        """
         message = self.rng.choice(self.last)
         kind = find_account_dialect(self.venue.profile).kind_of(message.topic)
-        # v3's REST does not tell the number of a position's row, so that none is known after it.
-        numbered = Kind.ORDER, Kind.EXECUTION, *([Kind.POSITION] * (self.venue.profile == "v5"))
-        if kind in numbered:
+        known = {"v3": (Kind.EXECUTION,), "v5": (Kind.EXECUTION, Kind.ORDER, Kind.POSITION)}
+        if kind in known[self.venue.profile]:
             self.hear(self.state.take(message, self.now))
 
     def reconcile(self) -> None:

@@ -51,7 +51,7 @@ def test_a_new_account_is_syncing_empty_and_wants_a_reconciliation() -> None:
     )
     assert view.reason == "no snapshot has come yet"
     assert state.wanted
-    assert not (state.whole or state.ready or view.live)
+    assert (state.whole, state.ready, view.live) == (False, False, False)
     assert state.question() is None
     assert state.deadline is None
     assert state.age(5.0) == math.inf
@@ -481,7 +481,7 @@ def test_nothing_that_a_message_holds_raises_or_is_lost(
 
 def test_a_message_of_another_topic_is_refused() -> None:
     state = new_account("v5")
-    with pytest.raises(ConfigurationError, match="execution.fast"):
+    with pytest.raises(ConfigurationError, match=r"execution\.fast"):
         state.take(Message("execution.fast", None, None, [], 0, b""), 1.0)
 
 
