@@ -30,9 +30,9 @@ class AccountState(Trusted):
     what was missed goes out before them: at most ``reconcile_timeout``, and at most so many. Then
     they go out, and the account is ``STALE`` until a reconciliation succeeds.
 
-    One thread calls :meth:`take`, :meth:`tick` and :meth:`stale`, one other :meth:`begin`,
-    :meth:`answer` and :meth:`fail`; any reads. All times but those of the exchange are monotonic
-    seconds of one clock.
+    One thread calls :meth:`take`, :meth:`tick`, :meth:`stale`, :meth:`lost` and :meth:`confirmed`,
+    one other :meth:`begin`, :meth:`answer` and :meth:`fail`; any reads. All times but those of the
+    exchange are monotonic seconds of one clock.
 
     Args:
         dialect: the words of the API generation.
@@ -49,6 +49,7 @@ class AccountState(Trusted):
         "_ask_since_ms",
         "_content",
         "_dialect",
+        "_linked",
         "_lookback_ms",
         "_reconcile",
         "_released",
@@ -80,6 +81,7 @@ class AccountState(Trusted):
         self._waiting = Waiting(most_waiting, most_waiting_bytes)
         self._run: Reconciliation | None = None
         self._source = SNAPSHOT  # of what the next reconciliation tells
+        self._linked = False  # whether the exchange has confirmed all four topics on this link
         self._whole = False  # whether nothing was missed, as far as is known
         self._released = False  # whether messages have waited long enough
         self._ask_since_ms: int | None = None
@@ -101,14 +103,15 @@ class AccountState(Trusted):
 
     @property
     def wanted(self) -> bool:
-        """Whether a reconciliation must begin, as soon as the exchange sends all four topics."""
-        return self._reconcile and not self._whole and self._run is None
+        """Whether a reconciliation should begin now."""
+        with self._lock:
+            return self._reconcile and self._linked and not self._whole and self._run is None
 
     @property
     def ready(self) -> bool:
         """Whether everything is answered, so that :meth:`tick` should be called."""
-        run = self._run
-        return run is not None and run.question is None
+        with self._lock:
+            return self._run is not None and self._run.question is None
 
     def __repr__(self) -> str:
         return f"<AccountState {self._status.value}>"
@@ -118,8 +121,9 @@ class AccountState(Trusted):
     @property
     def deadline(self) -> float | None:
         """When to call :meth:`tick` at the latest; ``None`` if nothing waits."""
-        since = None if self._released else self._waiting.since()
-        return None if since is None else since + self._timeout
+        with self._lock:
+            since = None if self._released else self._waiting.since()
+            return None if since is None else since + self._timeout
 
     def take(self, message: Message, now: float) -> list[Update]:
         """Take one message of the account; return what is to be handed out now, in this order.
@@ -153,7 +157,7 @@ class AccountState(Trusted):
             return self._due(now)
 
     def stale(self, reason: str, now: float) -> bool:
-        """Say that something may have been missed: the link is lost, or a message was unreadable.
+        """Say that something may have been missed, although the link goes on.
 
         What is being asked no longer counts; messages from now on wait for a new reconciliation.
 
@@ -175,33 +179,54 @@ class AccountState(Trusted):
             self._show()
             return was_live
 
+    def lost(self, reason: str, now: float) -> bool:
+        """Say that the link is lost; nothing is asked until it is :meth:`confirmed` again.
+
+        Returns:
+            Whether it was live until now.
+        """
+        with self._lock:
+            self._linked = False
+            return self.stale(reason, now)
+
+    def confirmed(self) -> None:
+        """Say that the exchange has confirmed all four topics: from here on nothing is missed."""
+        with self._lock:
+            self._linked = True
+
     # The thread that asks
 
-    def begin(self, exchange_ms: int) -> None:
+    def begin(self, exchange_ms: int) -> bool:
         """Begin a reconciliation; one that is under way no longer counts.
 
         It may begin while the account is live, too, as a look whether REST knows of anything that
         the stream did not tell; then nothing waits for it.
 
         Args:
-            exchange_ms: the exchange's time now: every message later than this will come, for it
-                has confirmed all four topics.
+            exchange_ms: the exchange's time now.
+
+        Returns:
+            Whether it has begun: not without a link, for what happens after an answer and before
+            the link is confirmed would be told by nobody.
         """
         with self._lock:
+            if not self._linked or not self._reconcile:
+                return False
             if self._ask_since_ms is None:
                 self._ask_since_ms = exchange_ms - self._lookback_ms
             self._waiting.drop_handed_out()  # older than all answers
             self._content.unreadable = ""
             since_ms = max(min(self._ask_since_ms, exchange_ms), 0)
             self._run = Reconciliation(self._dialect, self._content.known(), since_ms, exchange_ms)
+            return True
 
     def question(self) -> Question | None:
         """Return what to ask the exchange next; ``None`` if nothing is to be asked.
 
         A reconciliation that was called off has no questions: look at :attr:`wanted`.
         """
-        run = self._run
-        return None if run is None else run.question
+        with self._lock:
+            return None if self._run is None else self._run.question
 
     def answer(self, question: Question, result: Any) -> None:
         """Take the ``result`` of a call, as the exchange sent it.

@@ -112,7 +112,8 @@ def reconcile(
     now: float = 0.0,
 ) -> list[Any]:
     """Begin, answer everything, and return what is to be handed out."""
-    state.begin(NOW_MS + at)
+    state.confirmed()
+    assert state.begin(NOW_MS + at)
     ask_all(state, answers or {}, profile)
     return state.tick(now)
 

@@ -262,9 +262,9 @@ class Run:
             if venue.connected and rng.random() < 0.03:
                 self.deliver(rng.randint(0, 3))
                 venue.cut()
-                self.state.stale("the link is lost", self.now)
+                self.state.lost("the link is lost", self.now)
             elif not venue.connected and rng.random() < 0.3:
-                venue.connected = True
+                self.connect()
             self.deliver(rng.choice((0, 3, 40, 40)))
             if rng.random() < 0.6:
                 self.reconcile()
@@ -273,6 +273,10 @@ class Run:
             if rng.random() < 0.1:
                 self.compare()
         self.finish()
+
+    def connect(self) -> None:
+        self.venue.connected = True
+        self.state.confirmed()
 
     def hear(self, updates: Any) -> None:
         self.follower.hear(updates)
@@ -303,8 +307,6 @@ class Run:
     def reconcile(self) -> None:
         """Go one step on: begin, ask, or take the answer to what was asked some time ago."""
         state, rng = self.state, self.rng
-        if not self.venue.connected:
-            return
         if self.answer is not None:
             question, result = self.answer
             self.answer = None
@@ -318,7 +320,7 @@ class Run:
             self.answer = question, self.venue.ask(question)
 
     def finish(self) -> None:
-        self.venue.connected = True
+        self.connect()
         while self.state.wanted or self.state.question() or self.answer or self.venue.on_the_way:
             self.deliver(3)
             self.reconcile()

@@ -43,14 +43,13 @@ def ids(updates: list[Any]) -> list[str]:
 # Status
 
 
-def test_a_new_account_is_syncing_empty_and_wants_a_reconciliation() -> None:
+def test_a_new_account_is_syncing_and_empty() -> None:
     state = new_account()
     view = state.view
     assert (view.status, view.positions, view.orders, view.executions, view.wallet) == (
         *(Status.SYNCING, {}, {}, (), None),
     )
     assert view.reason == "no snapshot has come yet"
-    assert state.wanted
     assert (state.whole, state.ready, view.live) == (False, False, False)
     assert state.question() is None
     assert state.deadline is None
@@ -60,7 +59,11 @@ def test_a_new_account_is_syncing_empty_and_wants_a_reconciliation() -> None:
 
 def test_the_first_reconciliation_is_the_snapshot() -> None:
     state = new_account()
-    state.begin(NOW_MS)
+    assert not state.begin(NOW_MS)  # what happens before the confirmation nobody would tell
+    assert not state.wanted
+    state.confirmed()
+    assert state.wanted
+    assert state.begin(NOW_MS)
     assert not state.wanted
     answers = {
         "positions": [position("2", entryPrice="100")],
@@ -94,11 +97,13 @@ def test_the_first_reconciliation_is_the_snapshot() -> None:
 
 def test_an_account_without_rest_passes_everything_and_is_never_live() -> None:
     state = new_account(reconcile=False)
+    state.confirmed()
     assert not state.wanted
+    assert not state.begin(NOW_MS)
     (update,) = state.take(message(POSITION, position("1")), 1.0)
     assert update.source == "stream"
     assert state.view.position("BTCUSDT", 1).size == 1
-    assert not state.stale("the link is lost", 2.0)
+    assert not state.lost("the link is lost", 2.0)
     assert state.take(message(POSITION, position("2")), 3.0)
     assert not state.wanted
     assert state.view.status is Status.SYNCING
@@ -138,7 +143,7 @@ def test_an_order_is_found_by_the_users_own_id_done_or_not() -> None:
 def test_messages_wait_for_the_reconciliation_and_come_after_what_was_missed() -> None:
     state = live_account(answers={"positions": [position("1")]})
     state.take(message(EXECUTION, execution("e1", 1)), 1.0)
-    assert state.stale("the link is lost", 2.0)
+    assert state.lost("the link is lost", 2.0)
     assert (state.view.status, state.view.reason) == (Status.STALE, "the link is lost")
     assert state.view.position("BTCUSDT", 1).size == 1  # readable as it was
     late = message(EXECUTION, execution("e4", 40))
@@ -165,7 +170,7 @@ def test_messages_wait_for_the_reconciliation_and_come_after_what_was_missed() -
 
 def test_a_message_of_rest_has_the_streams_names() -> None:
     state = live_account(answers={"positions": [position("1")]})
-    state.stale("the link is lost", 1.0)
+    state.lost("the link is lost", 1.0)
     rest_order = order("o1", "New", 2)
     rest_order["createdTime"] = str(rest_order.pop("createTime"))
     rest_order["updatedTime"] = str(rest_order.pop("updateTime"))
@@ -199,7 +204,7 @@ def test_v5_position_answers_have_the_streams_names() -> None:
 def test_what_has_not_changed_is_not_told_again() -> None:
     rows = {"positions": [position("1", markPrice="5")], "orders": [order("o1", "New")]}
     state = live_account(answers=rows)
-    state.stale("the link is lost", 1.0)
+    state.lost("the link is lost", 1.0)
     rows["positions"] = [position("1.000", markPrice="6")]
     assert reconcile(state, rows) == []
     assert state.view.position("BTCUSDT", 1).mark_price == 6
@@ -211,7 +216,8 @@ def test_what_was_open_and_is_not_listed_any_more_is_asked_for_by_name() -> None
         "orders": [order("o1", "New"), order("o2", "New"), order("o3", "New")],
     }
     state = live_account(answers=rows)
-    state.stale("the link is lost", 1.0)
+    state.lost("the link is lost", 1.0)
+    state.confirmed()
     state.begin(NOW_MS + 10)
     answers = {
         "positions BTCUSDT": [position("0", cumRealisedPnl="4")],
@@ -235,7 +241,8 @@ def test_what_was_open_and_is_not_listed_any_more_is_asked_for_by_name() -> None
 
 def test_v5_looks_an_order_up_in_the_history_too() -> None:
     state = live_account("v5", {"orders": [order5("o1", "New"), order5("o2", "New")]})
-    state.stale("the link is lost", 1.0)
+    state.lost("the link is lost", 1.0)
+    state.confirmed()
     state.begin(NOW_MS + 10)
     answers = {
         "orders o1": [order5("o1", "Filled", 5, "100")],
@@ -252,15 +259,17 @@ def test_v5_looks_an_order_up_in_the_history_too() -> None:
 
 def test_a_second_loss_calls_the_questions_off_and_keeps_what_waits() -> None:
     state = live_account(answers={"positions": [position("1")]})
-    state.stale("first", 1.0)
+    state.lost("first", 1.0)
+    state.confirmed()
     state.begin(NOW_MS)
     question = state.question()
     assert question is not None
     assert state.take(message(POSITION, position("5")), 2.0) == []
     assert state.take(message(EXECUTION, execution("e5", 5)), 2.0) == []
-    assert not state.stale("second", 3.0)
+    assert not state.lost("second", 3.0)
     assert state.question() is None
-    assert state.wanted
+    assert not state.wanted
+    assert not state.begin(NOW_MS)
     state.answer(question, "of no meaning any more")
     # Since the second loss the position was closed: what waited is older than that answer.
     answers = {
@@ -275,9 +284,10 @@ def test_a_second_loss_calls_the_questions_off_and_keeps_what_waits() -> None:
 
 def test_an_order_that_waited_before_a_second_loss_is_asked_for() -> None:
     state = live_account()
-    state.stale("first", 1.0)
+    state.lost("first", 1.0)
     state.take(message(ORDER, order("o1", "New", 1)), 1.5)
-    state.stale("second", 2.0)
+    state.lost("second", 2.0)
+    state.confirmed()
     state.begin(NOW_MS)
     asked = ask_all(state, {"orders o1": [order("o1", "Cancelled", 2)]})
     assert ("orders", {"symbol": "BTCUSDT", "order_id": "o1"}) in asked
@@ -288,12 +298,24 @@ def test_an_order_that_waited_before_a_second_loss_is_asked_for() -> None:
     ]
 
 
+def test_a_doubt_without_a_lost_link_is_cleared_at_once() -> None:
+    state = live_account()
+    assert state.stale("silent for long", 2.0)
+    assert (state.view.status, state.view.reason) == (Status.STALE, "silent for long")
+    assert state.wanted
+    assert state.begin(NOW_MS)
+    ask_all(state, {})
+    assert state.tick(3.0) == []
+    assert state.view.live
+
+
 # Waiting is bounded
 
 
 def test_messages_go_out_after_the_timeout_and_the_gap_stays_open() -> None:
     state = live_account(reconcile_timeout=2.0)
-    state.stale("the link is lost", 1.0)
+    state.lost("the link is lost", 1.0)
+    state.confirmed()
     state.begin(NOW_MS + 100)
     first, second = message(POSITION, position("5")), message(EXECUTION, execution("e9", 90))
     assert state.take(first, 10.0) == []
@@ -320,7 +342,7 @@ def test_messages_go_out_after_the_timeout_and_the_gap_stays_open() -> None:
 
 def test_a_message_that_comes_past_the_deadline_releases_what_waits() -> None:
     state = live_account(reconcile_timeout=2.0)
-    state.stale("the link is lost", 1.0)
+    state.lost("the link is lost", 1.0)
     first, second = (message(POSITION, position(size)) for size in ("5", "6"))
     assert state.take(first, 10.0) == []
     assert [each.message for each in state.take(second, 12.0)] == [first, second]
@@ -329,7 +351,8 @@ def test_a_message_that_comes_past_the_deadline_releases_what_waits() -> None:
 @pytest.mark.parametrize("bound", [{"most_waiting": 2}, {"most_waiting_bytes": 5}])
 def test_more_than_can_wait_goes_out_and_calls_the_questions_off(bound: dict[str, int]) -> None:
     state = live_account(**bound)
-    state.stale("the link is lost", 1.0)
+    state.lost("the link is lost", 1.0)
+    state.confirmed()
     state.begin(NOW_MS)
     messages = [message(POSITION, position(size)) for size in ("1", "2", "3")]
     assert state.take(messages[0], 1.0) == []
@@ -345,6 +368,7 @@ def test_more_than_can_wait_goes_out_and_calls_the_questions_off(bound: dict[str
 
 def test_a_look_while_live_holds_nothing_up_and_tells_what_the_stream_did_not() -> None:
     state = live_account(answers={"positions": [position("1")]}, most_waiting=2)
+    state.confirmed()
     state.begin(NOW_MS)
     (update,) = state.take(message(POSITION, position("2", 2)), 1.0)
     assert update.source == "stream"
@@ -356,6 +380,7 @@ def test_a_look_while_live_holds_nothing_up_and_tells_what_the_stream_did_not() 
         ("BTCUSDT", 1): 3,
         ("BTCUSDT", 2): 2,
     }
+    state.confirmed()
     state.begin(NOW_MS)
     for size in ("4", "5", "6"):  # too many for a look: it is given up
         assert state.take(message(POSITION, position(size)), 3.0)
@@ -365,6 +390,7 @@ def test_a_look_while_live_holds_nothing_up_and_tells_what_the_stream_did_not() 
 
 def test_what_a_look_knew_before_the_stream_told_it_is_told_once_it_is_sure() -> None:
     state = live_account(answers={"orders": [order("o1", "New", 1)]})
+    state.confirmed()
     state.begin(NOW_MS)
     state.take(message(ORDER, order("o1", "OpenOrderPartiallyFilled", 2, "5")), 1.0)
     ended = order("o1", "OpenOrderClosedFilled", 9, "10")
@@ -379,13 +405,15 @@ def test_what_a_look_knew_before_the_stream_told_it_is_told_once_it_is_sure() ->
 
 def test_a_failure_is_told_and_another_reconciliation_is_wanted() -> None:
     state = live_account()
-    state.stale("the link is lost", 1.0)
+    state.lost("the link is lost", 1.0)
+    state.confirmed()
     state.begin(NOW_MS)
     state.fail("HTTP 502")
     assert state.wanted
     assert (state.view.status, state.view.reason) == (Status.STALE, "not reconciled: HTTP 502")
     assert state.since == 1.0
     reconcile(state)
+    state.confirmed()
     state.begin(NOW_MS)  # a look that fails harms nothing
     state.fail("HTTP 502")
     assert (state.view.live, state.view.reason, state.wanted) == (True, "", False)
@@ -407,6 +435,7 @@ def test_a_failure_is_told_and_another_reconciliation_is_wanted() -> None:
 )
 def test_an_answer_that_cannot_be_read_raises(call: str, result: Any) -> None:
     state = new_account()
+    state.confirmed()
     state.begin(NOW_MS)
     answers: dict[str, Any] = {
         "orders": {"list": [order("o1", "New")]},
@@ -422,6 +451,7 @@ def test_an_answer_that_cannot_be_read_raises(call: str, result: Any) -> None:
 
 def test_pages_are_walked_to_their_end_and_never_round_in_circles() -> None:
     state = new_account("v5")
+    state.confirmed()
     state.begin(NOW_MS)
     question = state.question()
     assert question is not None
@@ -437,6 +467,7 @@ def test_pages_are_walked_to_their_end_and_never_round_in_circles() -> None:
     ask_all(state, {}, "v5")
     state.tick(1.0)
     assert set(state.view.orders) == {"o1", "o2"}
+    state.confirmed()
     state.begin(NOW_MS)
     for cursor in ("a", "b"):
         question = state.question()
@@ -474,7 +505,7 @@ def test_nothing_that_a_message_holds_raises_or_is_lost(
     state = live_account(profile)
     (update,) = state.take(odd, 1.0)
     assert update.as_message(1) is odd
-    state.stale("the link is lost", 2.0)
+    state.lost("the link is lost", 2.0)
     assert state.take(odd, 3.0) == []
     assert [each.as_message(1) for each in reconcile(state, {}, profile)] == [odd]
 
@@ -511,7 +542,7 @@ def test_an_execution_is_handed_out_once() -> None:
 
 def test_executions_of_one_millisecond_keep_the_order_of_the_exchange() -> None:
     state = live_account(answers={"positions": [position("1")]})
-    state.stale("the link is lost", 1.0)
+    state.lost("the link is lost", 1.0)
     state.take(message(EXECUTION, execution("e3", 5), execution("e4", 5)), 1.0)
     listed = [execution(name, 5, rest=True) for name in ("e3", "e2", "e1")]
     updates = reconcile(state, {"positions": [position("1")], "executions": listed})
@@ -521,7 +552,7 @@ def test_executions_of_one_millisecond_keep_the_order_of_the_exchange() -> None:
 
 def test_v5_executions_of_one_millisecond_are_ordered_by_their_sequence() -> None:
     state = live_account("v5")
-    state.stale("the link is lost", 1.0)
+    state.lost("the link is lost", 1.0)
     listed = [execution(name, 5, rest=True, seq=seq) for name, seq in (("e1", 1), ("e2", 2))]
     updates = reconcile(state, {"executions": listed}, "v5")
     assert ids(updates) == ["e1", "e2"]
@@ -530,14 +561,16 @@ def test_v5_executions_of_one_millisecond_are_ordered_by_their_sequence() -> Non
 def test_executions_are_asked_for_since_the_last_one_with_some_time_before_it() -> None:
     state = live_account(answers={"positions": [position("1")]})
     state.take(message(EXECUTION, execution("e1", 3_600_000)), 1.0)
-    state.stale("the link is lost", 2.0)
+    state.lost("the link is lost", 2.0)
     state.take(
         message(EXECUTION, execution("e2", 7_200_000)), 2.5
     )  # proves nothing: there is a gap
+    state.confirmed()
     state.begin(NOW_MS + 8_000_000)
     asked = ask_all(state, {"positions": [position("1")]})
     assert asked[-1] == ("executions", {"symbol": "BTCUSDT", "start_time": NOW_MS + 3_540_000})
     state.tick(3.0)
+    state.confirmed()
     state.begin(NOW_MS + 9_000_000)
     asked = ask_all(state, {"positions": [position("1")]})
     assert asked[-1] == ("executions", {"symbol": "BTCUSDT", "start_time": NOW_MS + 7_940_000})
@@ -545,8 +578,10 @@ def test_executions_are_asked_for_since_the_last_one_with_some_time_before_it() 
 
 def test_a_first_reconciliation_that_failed_is_made_up_for_from_its_time_on() -> None:
     state = new_account("v5", lookback=60.0)
+    state.confirmed()
     state.begin(NOW_MS)
     state.fail("HTTP 502")
+    state.confirmed()
     state.begin(NOW_MS + 500_000)
     asked = ask_all(state, {}, "v5")
     assert asked[-1] == ("executions", {"start_time": NOW_MS - 60_000})
@@ -555,6 +590,7 @@ def test_a_first_reconciliation_that_failed_is_made_up_for_from_its_time_on() ->
 def test_a_long_time_is_asked_for_in_pieces() -> None:
     week = 7 * 86_400_000
     state = new_account("v5", lookback=10 * 86_400.0)
+    state.confirmed()
     state.begin(NOW_MS)
     asked = ask_all(state, {}, "v5")
     (_, first), (_, last) = asked[-2:]
@@ -567,7 +603,8 @@ def test_a_long_time_is_asked_for_in_pieces() -> None:
 def test_v3_asks_for_executions_where_there_can_have_been_some() -> None:
     held = [position("1"), position("1", symbol="HELDUSDT")]
     state = live_account(answers={"positions": held, "orders": [order("o1", "New", symbol="OWN")]})
-    state.stale("the link is lost", 1.0)
+    state.lost("the link is lost", 1.0)
+    state.confirmed()
     state.begin(NOW_MS + 100_000)
     orders = [
         order("o1", "New", symbol="OWN"),
@@ -643,6 +680,7 @@ def test_topics_are_known_by_both_generations_names() -> None:
 def test_the_samples_are_taken() -> None:
     state = AccountState(find_account_dialect("v3"))
     folder = SAMPLES / "v3-copy-trade"
+    state.confirmed()
     state.begin(NOW_MS)
     answers = {
         "orders": "order/order-list",

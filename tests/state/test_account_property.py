@@ -35,7 +35,7 @@ class World:
         self.orders: dict[str, dict[str, Any]] = {}
         self.executions: list[dict[str, Any]] = []  # rows of the stream, oldest first
         self.balance = 0
-        self.connected = True
+        self.connected = False
         self.on_the_way: deque[Any] = deque()
         self.answer: Any = None
         self.heard: list[str] = []
@@ -111,12 +111,13 @@ class World:
 
     def the_link_is_made(self, _: int) -> None:
         self.connected = True
+        self.state.confirmed()
 
     def the_link_breaks(self, _: int) -> None:
         if self.connected:
             self.connected = False
             self.on_the_way.clear()
-            self.state.stale("the link is lost", self.now / 10)
+            self.state.lost("the link is lost", self.now / 10)
 
     def messages_come(self, most: int) -> None:
         for _ in range(min(most, len(self.on_the_way))):
@@ -129,15 +130,13 @@ class World:
     # What is asked
 
     def a_look_begins(self, _: int) -> None:
-        if self.connected and self.state.question() is None:
-            self.state.begin(NOW_MS + self.now)
+        if self.state.question() is None:
+            assert self.state.begin(NOW_MS + self.now) == self.connected
 
     def something_is_asked(self, most: int) -> None:
         """Take some answers at once, and leave one on its way."""
-        if not self.connected:
-            return
         if self.state.wanted:
-            self.state.begin(NOW_MS + self.now)
+            assert self.state.begin(NOW_MS + self.now)
         for _ in range(most):
             if (question := self.state.question()) is not None:
                 self.state.answer(question, self.result(*question))
@@ -187,7 +186,7 @@ class World:
 
     def come_to_rest(self) -> None:
         """Let everything that is on its way come: then the account must be live."""
-        self.connected = True
+        self.the_link_is_made(0)
         while self.state.wanted or self.state.question() or self.on_the_way:
             self.something_is_asked(2)
             self.messages_come(3)
@@ -246,7 +245,7 @@ def test_the_account_is_true_or_not_live(
     profile: str, script: list[tuple[Callable[[World, int], None], int]]
 ) -> None:
     world = World(profile)
-    for step, number in [(World.something_is_asked, 9), *script]:
+    for step, number in [(World.the_link_is_made, 0), (World.something_is_asked, 9), *script]:
         step(world, number)
         world.each_execution_is_handed_out_once_and_in_order()
         world.live_is_true()

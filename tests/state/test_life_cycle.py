@@ -90,7 +90,7 @@ def test_a_v3_trade_lives_from_its_first_fill_to_its_last_close() -> None:
 def test_a_v3_trade_that_came_and_went_in_a_gap_is_told_whole() -> None:
     account = Account("v3")
     account.order("other", "OpenOrderFilled", 1, "1")
-    account.state.stale("the link is lost", 2.0)
+    account.state.lost("the link is lost", 2.0)
     rows = [
         order("o1", "OpenOrderClosedFilled", 50, "100", leavesQty="0"),
         order("c1", "CloseOrderFilled", 50, "100", leavesQty="0", side="Sell"),
