@@ -86,17 +86,10 @@ class Orders:
             self._show_open()
         return new
 
-    def forget(self, order_id: str) -> bool:
-        """Take out an open order of which the exchange knows nothing any more.
-
-        Returns:
-            Whether there was one.
-        """
-        if self._open.pop(order_id, None) is None:
-            return False
-        self._ended.add(order_id)
-        self._show_open()
-        return True
+    def forget(self, order_id: str) -> None:
+        """Take out an open order of which REST knows nothing; a row of it would bring it back."""
+        if self._open.pop(order_id, None) is not None:
+            self._show_open()
 
     def _end(self, order_id: str, held: _Held) -> None:
         self._ended.add(order_id)

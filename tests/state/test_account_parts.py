@@ -82,15 +82,14 @@ def test_an_ended_order_stays_ended_when_it_is_not_readable_any_more() -> None:
     assert book.apply(order("o0", "New", 9)) is None
 
 
-def test_a_forgotten_order_may_still_be_told_to_have_ended() -> None:
+def test_a_forgotten_order_comes_back_with_its_next_row() -> None:
     book = orders()
     book.apply(order("o1", "New", 5))
     book.forget("o1")
     assert not book.open
     book.forget("o1")
-    assert book.apply(order("o1", "New", 5)) is None
-    assert book.apply(order("o1", "Cancelled", 6))
-    assert book.done["o1"].status == "Cancelled"
+    assert book.apply(order("o1", "OpenOrderFilled", 6, "10"))
+    assert book.open["o1"].status == "OpenOrderFilled"
 
 
 def test_v3_rows_keep_what_the_other_side_does_not_send() -> None:
