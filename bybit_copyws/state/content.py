@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import groupby
-from typing import NamedTuple, cast
+from typing import cast
 
 from msgspec.structs import replace
 
@@ -23,14 +23,6 @@ from bybit_copyws.state.positions import Positions, read_position
 from bybit_copyws.state.reconcile import Known, Reconciliation
 from bybit_copyws.state.status import Status
 from bybit_copyws.state.wallets import Wallets
-
-
-class Answer(NamedTuple):
-    """A row of REST, and what was known before of what it tells."""
-
-    kind: Kind
-    row: Row
-    before: Model | None
 
 
 class Content:
@@ -135,7 +127,7 @@ class Content:
 
     def merge_open(
         self, answers: Reconciliation, source: str, told: set[tuple[str, ...]]
-    ) -> tuple[list[Update], list[Answer]]:
+    ) -> tuple[list[Update], list[tuple[Kind, Row]]]:
         """Take what is open, and what became of that which was.
 
         Args:
@@ -149,7 +141,7 @@ class Content:
         for order_id in answers.unknown:
             self._orders.forget(order_id)
         updates: list[Update] = []
-        doubtful: list[Answer] = []
+        doubtful: list[tuple[Kind, Row]] = []
         for kind, rows in (
             (Kind.ORDER, self._orders_worth_telling(answers)),
             (Kind.POSITION, list(answers.positions.values())),
@@ -163,7 +155,7 @@ class Content:
                 if after is None or not has_changed(kind, before, after):
                     continue
                 if name_of(kind, row) in told:
-                    doubtful.append(Answer(kind, row, before))
+                    doubtful.append((kind, row))
                 else:
                     news.append(row)
                     models.append(after)
@@ -171,14 +163,12 @@ class Content:
                 updates.append(self._update(kind, source, news, models))
         return updates, doubtful
 
-    def still_new(self, doubtful: Iterable[Answer], source: str) -> list[Update]:
+    def still_new(self, doubtful: Iterable[tuple[Kind, Row]], source: str) -> list[Update]:
         """Return what has remained new although the stream's rows were taken again."""
         updates = []
-        for kind, row, before in doubtful:
+        for kind, row in doubtful:
             held = self._held(kind, row)
-            if held is None or not has_changed(kind, before, held):
-                continue
-            if not has_changed(kind, held, self._dialect.parse(kind, row)):
+            if held is not None and not has_changed(kind, held, self._dialect.parse(kind, row)):
                 updates.append(self._update(kind, source, [row], [held]))
         return updates
 

@@ -184,8 +184,7 @@ class Reconciliation:
 
         One belongs to an order, which changed with it, or (funding) to a position.
         """
-        keys = self._known.positions | self.positions.keys()
-        found = {symbol for symbol, _ in keys}
+        found = {symbol for symbol, _ in self.positions}
         found.update(symbol for symbol in self._known.orders.values() if symbol)
         for row in self.orders.values():
             _, order = read_order(self._dialect, row)

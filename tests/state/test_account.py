@@ -340,6 +340,29 @@ def test_messages_go_out_after_the_timeout_and_the_gap_stays_open() -> None:
     assert state.view.live
 
 
+def test_after_another_loss_messages_wait_again() -> None:
+    state = live_account(reconcile_timeout=2.0)
+    state.lost("first", 1.0)
+    state.take(message(POSITION, position("5")), 1.0)
+    assert state.tick(9.0)
+    state.lost("second", 10.0)
+    assert state.take(message(POSITION, position("6")), 11.0) == []
+    assert state.deadline == 13.0
+
+
+def test_what_went_out_before_the_questions_is_older_than_the_answers() -> None:
+    state = live_account(reconcile_timeout=2.0)
+    state.lost("the link is lost", 1.0)
+    state.take(message(POSITION, position("4")), 1.0)
+    state.tick(9.0)
+    state.confirmed()
+    state.begin(NOW_MS)
+    assert state.take(message(POSITION, position("5")), 10.0)
+    (update, *_) = reconcile(state, {"positions": [position("6")]}, now=11.0)
+    assert (update.source, update.data) == ("reconcile", [position("6")])
+    assert state.view.position("BTCUSDT", 1).size == 6
+
+
 def test_a_message_that_comes_past_the_deadline_releases_what_waits() -> None:
     state = live_account(reconcile_timeout=2.0)
     state.lost("the link is lost", 1.0)
@@ -550,6 +573,15 @@ def test_executions_of_one_millisecond_keep_the_order_of_the_exchange() -> None:
     assert sources(updates)[-2:] == [("execution", "reconcile"), ("execution", "stream")]
 
 
+def test_an_execution_that_rest_does_not_know_yet_is_put_in_its_place() -> None:
+    state = live_account(answers={"positions": [position("1")]})
+    state.lost("the link is lost", 1.0)
+    state.take(message(EXECUTION, execution("e2", 20)), 1.0)
+    listed = [execution("e3", 30, rest=True), execution("e1", 10, rest=True)]
+    updates = reconcile(state, {"positions": [position("1")], "executions": listed})
+    assert ids(updates) == ["e1", "e2", "e3"]
+
+
 def test_v5_executions_of_one_millisecond_are_ordered_by_their_sequence() -> None:
     state = live_account("v5")
     state.lost("the link is lost", 1.0)
@@ -574,6 +606,19 @@ def test_executions_are_asked_for_since_the_last_one_with_some_time_before_it() 
     state.begin(NOW_MS + 9_000_000)
     asked = ask_all(state, {"positions": [position("1")]})
     assert asked[-1] == ("executions", {"symbol": "BTCUSDT", "start_time": NOW_MS + 7_940_000})
+
+
+def test_an_execution_that_went_out_during_a_gap_does_not_shorten_it() -> None:
+    state = live_account("v5", reconcile_timeout=2.0)
+    state.take(message(EXECUTION, execution("e1", 1_000_000), profile="v5"), 1.0)
+    state.lost("the link is lost", 2.0)
+    late = message(EXECUTION, execution("e9", 9_000_000), profile="v5")
+    state.take(late, 3.0)
+    assert state.tick(9.0)
+    assert state.take(message(EXECUTION, execution("e10", 9_500_000), profile="v5"), 9.0)
+    state.confirmed()
+    state.begin(NOW_MS + 9_600_000)
+    assert ask_all(state, {}, "v5")[-1] == ("executions", {"start_time": NOW_MS + 940_000})
 
 
 def test_a_first_reconciliation_that_failed_is_made_up_for_from_its_time_on() -> None:
@@ -602,7 +647,8 @@ def test_a_long_time_is_asked_for_in_pieces() -> None:
 
 def test_v3_asks_for_executions_where_there_can_have_been_some() -> None:
     held = [position("1"), position("1", symbol="HELDUSDT")]
-    state = live_account(answers={"positions": held, "orders": [order("o1", "New", symbol="OWN")]})
+    own = [order("o1", "New", symbol="OWN"), order("o0", "New", symbol="UNKNOWN")]
+    state = live_account(answers={"positions": held, "orders": own})
     state.lost("the link is lost", 1.0)
     state.confirmed()
     state.begin(NOW_MS + 100_000)
@@ -614,7 +660,7 @@ def test_v3_asks_for_executions_where_there_can_have_been_some() -> None:
     ]
     asked = ask_all(state, {"orders": orders, "positions": [position("1", symbol="NEWUSDT")]})
     symbols = [params["symbol"] for call, params in asked if call == "executions"]
-    assert symbols == ["BTCUSDT", "HELDUSDT", "MISSED", "NEWUSDT", "OWN", "TIMELESS"]
+    assert symbols == ["BTCUSDT", "HELDUSDT", "MISSED", "NEWUSDT", "OWN", "TIMELESS", "UNKNOWN"]
 
 
 def test_only_the_latest_executions_stay_readable() -> None:
