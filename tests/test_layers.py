@@ -21,6 +21,7 @@ LEVELS = {
     "options": 4,
     "delivery": 4,
     "stream": 4,
+    "state": 3,
     "sandbox": 4,
     "policy": 3,
     "wire": 2,
