@@ -22,6 +22,7 @@ LEVELS = {
     "stream": 4,
     "sandbox": 4,
     "policy": 3,
+    "state": 3,
     "wire": 2,
     "health": 1,
     "models": 1,

@@ -1,0 +1,1 @@
+"""What the data adds up to. Pure: no thread, socket or clock."""
