@@ -50,7 +50,7 @@ def exact(name: str, value: object) -> Decimal:
     except InvalidOperation:
         number = Decimal("NaN")
     if not number.is_finite() or not _is_sane(number):
-        raise ConfigurationError(f"{name} must be a finite number, not {repr(value)[:60]}")
+        raise ConfigurationError(f"{name} must be a finite number, not {_shown(value)}")
     return number or Decimal(0)
 
 
