@@ -35,12 +35,15 @@ from bybit_copyws.policy.backoff import Backoff
 from bybit_copyws.policy.budget import PROCESS_BUDGET, ConnectionBudget
 from bybit_copyws.policy.channel import Handler
 from bybit_copyws.policy.session import SessionSettings
+from bybit_copyws.policy.wildcards import Expansion, Pattern, is_pattern
+from bybit_copyws.state.instruments import Instruments
 from bybit_copyws.stream.log import GuardedLogger
 from bybit_copyws.stream.notifier import Listener, Notifier
 from bybit_copyws.stream.proxy import proxy_or_error
 from bybit_copyws.stream.rotation import Rotator
 from bybit_copyws.stream.stream import Stream, StreamSettings
-from bybit_copyws.subscription import Subscription
+from bybit_copyws.stream.symbols import SymbolList, Ways
+from bybit_copyws.subscription import PatternSubscription, Subscription
 from bybit_copyws.wire.profiles import Environment, Profile, find_environment, find_profile
 from bybit_copyws.wire.replies import explain
 from bybit_copyws.wire.topics import Scope, Topic
@@ -92,6 +95,8 @@ class CopyTradingClient:
             default, which is 10 s for level-1 order books: those are repeated every 3 s.
         rotate_every: seconds after which open connections are replaced, see :meth:`rotate`;
             ``None`` for never.
+        instruments_every: seconds after which the list of contracts is asked for again, where
+            something needs it: a topic with a wildcard, or :attr:`instruments`.
         max_message_size: bytes; a longer message ends the link.
         backoff: waits between attempts.
         connection_budget: how many connections may be opened; ``None`` for the one that all
@@ -125,6 +130,7 @@ class CopyTradingClient:
         data_timeout: float | None = None,
         stale_after: Mapping[str, float | None] | None = None,
         rotate_every: float | None = None,
+        instruments_every: float = 600.0,
         max_message_size: int = 16 * _MIB,
         backoff: Backoff | None = None,
         connection_budget: ConnectionBudget | None = None,
@@ -158,6 +164,7 @@ class CopyTradingClient:
         check_seconds("open_timeout", open_timeout)
         if rotate_every is not None:
             check_seconds("rotate_every", rotate_every)
+        check_seconds("instruments_every", instruments_every)
         check_size("max_message_size", max_message_size)
         self._profile = found
         self._environment = find_environment(self._profile, environment)
@@ -185,6 +192,14 @@ class CopyTradingClient:
         self._settings = settings
         self._streams = {scope: self._make_stream(scope, self._notifier.post) for scope in Scope}
         self._rotator = Rotator(self._streams, self._make_stream, self._notifier.post, rotate_every)
+        ways = Ways(
+            fetch=lambda: Instruments(self.rest.instruments(copy_trading=False)),
+            subscribe=self._register,
+            unsubscribe=self.remove,
+            notify=self._notifier.post,
+            changed=self._tell_change,
+        )
+        self._symbols = SymbolList(ways, instruments_every)
 
     def _make_stream(self, scope: Scope, notify: Callable[[Sequence[Event]], None]) -> Stream:
         url = self._profile.url(self._environment, scope)
@@ -245,6 +260,24 @@ class CopyTradingClient:
                 )
             return self._rest
 
+    @property
+    def instruments(self) -> Instruments:
+        """The contracts of the exchange and their rules.
+
+        Asked for by REST at first use, which blocks for as long as that takes; cached from then on.
+        While the client is started it is asked for again every ``instruments_every`` seconds, and a
+        new list takes the place of the old one.
+
+        Raises:
+            RestError: the list is not there yet, and could not be had.
+            ProtocolError: the list is not there yet, and the answer is not what is documented.
+            ConfigurationError: the environment has no URL for REST.
+            StreamClosed: the client was closed before it had the list.
+            ForkedError: the client belongs to the parent process.
+        """
+        self._check_process()
+        return self._symbols.get()
+
     def _measure_clock(self) -> int | None:
         """Ask by REST what the exchange's clock says, in ms; ``None`` if nobody can tell."""
         try:
@@ -263,8 +296,12 @@ class CopyTradingClient:
         Works before :meth:`start`, while disconnected, and inside a callback; never blocks on the
         network. Each call is one registration: a function given twice is called twice.
 
+        ``publicTrade.*`` and the like stand for the topics of all symbols of copy trading, also of
+        those that are listed later: see :doc:`symbols`.
+
         Args:
-            topic_or_topics: Bybit's names, such as ``orderbook.50.BTCUSDT``.
+            topic_or_topics: Bybit's names, such as ``orderbook.50.BTCUSDT``; of a public topic the
+                symbol may be ``*``.
             callback: called with one :class:`Message`, in the run thread of its connection.
 
         Returns:
@@ -280,7 +317,21 @@ class CopyTradingClient:
         """
         check_callback(callback, "callback", "message")
         self._check_open()
-        topics = [self._parse(name) for name in dict.fromkeys(names_of(topic_or_topics))]
+        names = list(dict.fromkeys(names_of(topic_or_topics)))
+        patterns = [self._pattern(name) for name in names if is_pattern(name)]
+        topics = [self._parse(name) for name in names if not is_pattern(name)]
+        handlers = self._register(topics, callback)
+        if not patterns:
+            return Subscription(handlers, self)
+        try:
+            expansions = self._symbols.follow(patterns, callback, {each.wire for each in topics})
+        except Exception:
+            self.remove(handlers)
+            raise
+        return PatternSubscription(handlers, expansions, self, self._drop)
+
+    def _register(self, topics: Sequence[Topic], callback: MessageCallback) -> list[Handler]:
+        """Register a callback for topics, all of them or none."""
         handlers: list[Handler] = []
         try:
             for scope in Scope:
@@ -292,7 +343,7 @@ class CopyTradingClient:
             self.remove(handlers)
             raise
         self._start_streams()
-        return Subscription(handlers, self)
+        return handlers
 
     def on(self, *topics: str) -> Callable[[_Callback], _Callback]:
         """Subscribe the decorated function, which is handed back unchanged.
@@ -327,15 +378,35 @@ class CopyTradingClient:
         """
         self._check_process()
         handlers: list[Handler] = []
+        expansions: list[Expansion] = []
         for name in names_of(topic_or_topics):
+            if is_pattern(name):
+                expansions += self._find_pattern(name, callback)
+                continue
             topic = self._parse(name)
             with self._rotator.switch:
                 found = self._streams[topic.scope].find(topic, callback)
             if not found:
-                whom = " with that callback" if callback is not None else ""
-                raise ConfigurationError(f"topic {name!r} is not subscribed{whom}")
+                raise ConfigurationError(_not_subscribed(name, callback))
             handlers += found
         self.remove(handlers)
+        if expansions:
+            self._drop(expansions)
+
+    def _drop(self, expansions: Sequence[Expansion]) -> None:
+        self._check_process()
+        self._symbols.drop(expansions)
+
+    def _find_pattern(self, name: str, callback: MessageCallback | None) -> list[Expansion]:
+        found = self._symbols.find(Pattern.parse(name, self._profile.topics).name, callback)
+        if not found:
+            raise ConfigurationError(_not_subscribed(name, callback))
+        return found
+
+    def _pattern(self, name: str) -> Pattern:
+        pattern = Pattern.parse(name, self._profile.topics)
+        _ = self.rest  # what it stands for is asked there: a mistake in its URL shows here
+        return pattern
 
     def _parse(self, name: str) -> Topic:
         topic = self._profile.topics.parse(name)
@@ -361,6 +432,7 @@ class CopyTradingClient:
             self._notifier.start()
             self._rotator.start()
         self._start_streams()
+        self._symbols.start()
 
     def _start_streams(self) -> None:
         with self._lock:
@@ -430,6 +502,8 @@ class CopyTradingClient:
                 rest.close()
         self._done.set()
         self._tell_change()
+        if first:
+            self._symbols.end()  # last: a signal handler may be on top of what holds its lock
 
     def _join(self, deadline: float) -> None:
         for stream in self._rotator.streams():
@@ -441,6 +515,9 @@ class CopyTradingClient:
                     if left <= 0:
                         return
                     thread.join(min(left, 0.05))
+        refresher = self._symbols.thread
+        if refresher is not None and refresher is not threading.current_thread():
+            refresher.join(max(0.0, deadline - time.monotonic()))
 
     def rotate(self, timeout: float = 30.0) -> None:
         """Replace every open connection by a new one, so that nothing is lost.
@@ -516,7 +593,7 @@ class CopyTradingClient:
         settled = self.wait_for(self._settled, timeout)
         if self._closed:
             raise StreamClosed("the client was closed")
-        error = self._error()
+        error = self._error() or self._symbols.error
         if error is not None:
             raise error.again()
         missing, refused = self._unsettled()
@@ -605,9 +682,12 @@ class CopyTradingClient:
     def troubles(self) -> str:
         """Say why there are no links, to be put behind an error."""
         return "".join(
-            f"; {scope.value}: {each.trouble}"
-            for scope, each in self._streams.items()
-            if each.trouble is not None
+            f"; {who}: {trouble}"
+            for who, trouble in (
+                *((scope.value, each.trouble) for scope, each in self._streams.items()),
+                ("symbols", self._symbols.trouble),
+            )
+            if trouble is not None
         )
 
     # Inside
@@ -648,13 +728,19 @@ class CopyTradingClient:
             names, handlers = stream.unsettled()
             missing += names
             refused += handlers
-        return missing, refused
+        return [*missing, *self._symbols.pending], refused
 
     def _settled(self) -> bool:
         missing, refused = self._unsettled()
-        return not missing or bool(refused) or self._closed or self._error() is not None
+        failed = self._error() is not None or self._symbols.error is not None
+        return not missing or bool(refused) or self._closed or failed
 
     def _states(self) -> str:
         return ", ".join(
             f"{scope.value} {each.state.value}" for scope, each in self._streams.items()
         )
+
+
+def _not_subscribed(name: str, callback: MessageCallback | None) -> str:
+    whom = " with that callback" if callback is not None else ""
+    return f"topic {name!r} is not subscribed{whom}"

@@ -99,7 +99,7 @@ class Refresh:
         """Note that it did not come, at a monotonic time.
 
         Returns:
-            Whether this is the first failure in a row, and so worth telling.
+            Whether this is the first failure in a row, and so worth telling; not after the end.
         """
         self._move(Move.FAILED)
         self.trouble = reason
@@ -107,7 +107,7 @@ class Refresh:
         # No headroom: that is for links that were good, and a failed question never was.
         delay = self._retries.delay(self._failures, 0.0, self._rng)
         self._next = now + min(self._every, delay)
-        return self._failures == 1
+        return self._failures == 1 and self.phase is Phase.LATE
 
     def end(self) -> None:
         """Note that nothing is asked for any more."""
