@@ -297,7 +297,7 @@ class CopyTradingClient:
         network. Each call is one registration: a function given twice is called twice.
 
         ``publicTrade.*`` and the like stand for the topics of all symbols of copy trading, also of
-        those that are listed later: see :doc:`symbols`.
+        those that are listed later; the handle's ``topics`` are the present ones.
 
         Args:
             topic_or_topics: Bybit's names, such as ``orderbook.50.BTCUSDT``; of a public topic the

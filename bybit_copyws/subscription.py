@@ -49,6 +49,11 @@ class Subscription:
         return tuple(handler.topic.name for handler in self._handlers)
 
     @property
+    def patterns(self) -> tuple[str, ...]:
+        """Those of the topics that have a wildcard, as they were named."""
+        return ()
+
+    @property
     def state(self) -> SubscriptionState:
         """What the exchange said: of several topics, the worst.
 
@@ -142,7 +147,7 @@ class PatternSubscription(Subscription):
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """The topics with a wildcard, as they were named."""
+        """Those of the topics that have a wildcard, as they were named."""
         return tuple(each.pattern.name for each in self._expansions)
 
     @property

@@ -167,7 +167,7 @@ def test_with_the_list_at_hand_a_pattern_is_expanded_at_once(quiet: Sandbox) -> 
     assert set(subscription.topics) == TRADES
     with client:
         subscription.wait()
-    assert subscription.patterns == ("publicTrade.*",)  # type: ignore[attr-defined]
+    assert subscription.patterns == ("publicTrade.*",)
 
 
 def test_a_pattern_may_be_subscribed_in_a_callback(
