@@ -16,6 +16,7 @@ from bybit_copyws import (
     ConfigurationError,
     CopyTradingClient,
     Environment,
+    Instruments,
     StreamClosed,
     SubscriptionError,
     SubscriptionState,
@@ -119,6 +120,23 @@ def test_a_contract_without_the_flag_is_listed_but_not_subscribed(
         assert eventually(lambda: "publicTrade.NEWUSDT" in subscription.topics)
         subscription.wait()
         assert set(held(quiet)) == {*TRADES, "publicTrade.NEWUSDT"}
+
+
+def test_a_pattern_that_stands_for_no_topic_yet_is_confirmed(
+    quiet: Sandbox, eventually: Eventually
+) -> None:
+    for symbol in SYMBOLS:
+        quiet.list_symbol(symbol, copy_trading="none")
+    client = make_client(quiet, profile="v5", instruments_every=SOON)
+    subscription = client.subscribe("publicTrade.*", ignore)
+    with client:
+        subscription.wait()
+        client.wait_until_ready()
+        assert subscription.state is SubscriptionState.CONFIRMED
+        assert subscription.topics == ()
+        quiet.list_symbol("NEWUSDT")
+        assert eventually(lambda: subscription.topics == ("publicTrade.NEWUSDT",))
+    assert subscription.state is SubscriptionState.CLOSED
 
 
 def test_patterns_and_topics_may_stand_in_one_call(
@@ -391,7 +409,10 @@ def test_what_does_not_fit_on_the_connection_is_told(
         assert len(first.topics) == len(held(quiet)) == 405
         assert eventually(lambda: len(events) == 1)
         with pytest.raises(ConfigurationError, match="at most 21,000"):
-            client.subscribe("orderbook.50.*", ignore)  # the list is there: a mistake of the call
+            # The list is there: a mistake of the call, of which nothing is done.
+            client.subscribe(["orderbook.1.BTCUSDT", "orderbook.50.*"], ignore)
+        with pytest.raises(ConfigurationError, match="not subscribed"):
+            client.unsubscribe("orderbook.1.BTCUSDT")
         second.unsubscribe()
         client.wait_until_ready()
 
@@ -495,3 +516,26 @@ def test_closing_does_not_wait_for_an_answer(quiet: Sandbox) -> None:
     assert subscription.state is SubscriptionState.CLOSED
     with pytest.raises(StreamClosed):
         subscription.wait()
+
+
+def test_closing_waits_for_the_thread(quiet: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = make_client(quiet)
+    asked, answered = threading.Event(), threading.Event()
+
+    def answer_late() -> Instruments:
+        asked.set()
+        answered.wait(5.0)
+        raise StreamClosed("closed")
+
+    ways = client._symbols._ways._replace(fetch=answer_late)
+    monkeypatch.setattr(client._symbols, "_ways", ways)
+    client.subscribe("publicTrade.*", ignore)
+    client.start()
+    assert asked.wait(5.0)
+    timer = threading.Timer(0.3, answered.set)
+    timer.start()
+    client.close()
+    thread = client._symbols.thread
+    assert thread is not None
+    assert not thread.is_alive()
+    timer.join()

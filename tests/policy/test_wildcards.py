@@ -15,7 +15,7 @@ from bybit_copyws.policy.channel import Handler
 from bybit_copyws.policy.registry import Registry
 from bybit_copyws.policy.wildcards import Change, Expansion, Pattern, Step, is_pattern
 from bybit_copyws.wire.profiles import COPY_TRADING_V3, V5
-from bybit_copyws.wire.topics import Topic, TopicTable
+from bybit_copyws.wire.topics import Scope, Topic, TopicSpec, TopicTable
 
 V3_TABLE, V5_TABLE = COPY_TRADING_V3.topics, V5.topics
 TRADES = Pattern.parse("publicTrade.*", V3_TABLE)
@@ -107,6 +107,13 @@ def test_what_stands_for_nothing_is_refused(name: str, text: str) -> None:
 def test_private_topics_have_no_pattern(name: str) -> None:
     with pytest.raises(ConfigurationError, match="patterns are"):
         Pattern.parse(name, V5_TABLE)
+
+
+def test_a_private_topic_of_a_symbol_has_no_pattern_either() -> None:
+    rows = (TopicSpec("mine", Scope.PRIVATE, ("symbol",)), V3_TABLE.specs[0])
+    with pytest.raises(ConfigurationError, match=r"private .* patterns are orderbook") as caught:
+        Pattern.parse("mine.*", TopicTable(rows))
+    assert str(caught.value).count("mine") == 1
 
 
 def test_only_a_star_makes_a_pattern() -> None:
@@ -220,6 +227,14 @@ def test_what_ended_keeps_its_last_topics_and_nothing_follows() -> None:
     venue.registry.remove(last)
     assert names(last) == names(expansion.present) == trades(["AUSDT", "BUSDT"])
     assert not expansion.pending
+
+
+def test_what_was_taken_out_before_the_end_is_none_of_the_last_topics() -> None:
+    venue, expansion = Venue(), Expansion(TRADES, ignore)
+    venue.follow(expansion, ["AUSDT", "BUSDT"])
+    venue.registry.remove(expansion.present[:1])
+    expansion.end()
+    assert names(expansion.present) == trades(["BUSDT"])
 
 
 def test_what_ended_early_waits_for_no_list() -> None:

@@ -18,7 +18,7 @@ NEW = "NEWUSDT"
 
 @pytest.fixture
 def exchange() -> Iterator[Sandbox]:
-    with Sandbox(seed=1, symbols=["BTCUSDT", "ETHUSDT"], cadence="fast") as running:
+    with Sandbox(seed=1, symbols=["BTCUSDT", "ETHUSDT"], cadence="fast", activity=50.0) as running:
         yield running
 
 

@@ -123,11 +123,15 @@ def test_a_price_that_cannot_be_is_refused(price: Any, how: Any, text: str) -> N
         BTC.round_price(price, how)
 
 
-def test_without_a_lowest_price_it_is_a_tick() -> None:
+def test_without_a_minimum_it_is_one_step() -> None:
     row = {"symbol": "AUSDT", "priceFilter": {"tickSize": "0.1"}}
     contract = parse_instrument(row)
     assert contract.round_price("0.1") == Decimal("0.1")
     assert contract.round_price("1" + "0" * 20) == 10**20
+    sizes = parse_instrument({"symbol": "AUSDT", "lotSizeFilter": {"qtyStep": "0.5"}})
+    assert sizes.round_qty("0.9") == Decimal("0.5")
+    with pytest.raises(ConfigurationError, match=r"minimum 0\.5"):
+        sizes.round_qty("0.4")
     with pytest.raises(ConfigurationError, match=r"minimum 0\.1"):
         contract.round_price("0.04")
 
