@@ -62,7 +62,7 @@ class Pattern:
             example = topic(_ANY)
         except ConfigurationError as error:
             raise ConfigurationError(
-                f"topic {name[:64]!r} stands for none: {error}; {cure}"
+                f"topic {name[:64]!r} stands for no topic: {error}; {cure}"
             ) from None
         if example.scope is not Scope.PUBLIC:
             raise ConfigurationError(

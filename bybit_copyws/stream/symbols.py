@@ -162,8 +162,7 @@ class SymbolList:
         with self._lock:
             old, self._instruments = self._instruments, new
             symbols = new.copy_trading()
-            if self._refresh.trouble is not None:
-                _log.info("the list of contracts is had again")
+            again = self._refresh.trouble is not None
             self._refresh.got(now.mono)
             change = Change.between(symbols if old is None else old.copy_trading(), symbols)
             if change.listed or change.withdrawn:
@@ -172,6 +171,8 @@ class SymbolList:
                 reason = self._bring(expansion, symbols)
                 if isinstance(reason, ConfigurationError):
                     events.append(_refused(expansion, reason, now.wall))
+        if again:
+            _log.info("the list of contracts is had again")
         if change.listed or change.withdrawn:
             _log.info("listed: %s; withdrawn: %s", _some(change.listed), _some(change.withdrawn))
         self._ways.notify(events)
