@@ -27,6 +27,7 @@ from bybit_copyws.health import Health
 from bybit_copyws.messages import Gap, Message, MessageCallback
 from bybit_copyws.policy.backoff import Backoff
 from bybit_copyws.policy.budget import ConnectionBudget
+from bybit_copyws.state.instruments import Instrument, Instruments
 from bybit_copyws.stream.shared_budget import SharedConnectionBudget
 from bybit_copyws.subscription import Subscription
 from bybit_copyws.version import __version__
@@ -46,6 +47,8 @@ __all__ = [
     "Gap",
     "Health",
     "HeartbeatTimeout",
+    "Instrument",
+    "Instruments",
     "Message",
     "MessageCallback",
     "Profile",

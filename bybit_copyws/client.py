@@ -37,8 +37,10 @@ from bybit_copyws.options import (
 )
 from bybit_copyws.policy.backoff import Backoff
 from bybit_copyws.policy.budget import PROCESS_BUDGET, ConnectionBudget
-from bybit_copyws.policy.channel import Handler
+from bybit_copyws.policy.channel import Courier, Handler
 from bybit_copyws.policy.session import SessionSettings
+from bybit_copyws.policy.wildcards import Expansion, Pattern, is_pattern
+from bybit_copyws.state.instruments import Instruments
 from bybit_copyws.stream.log import GuardedLogger
 from bybit_copyws.stream.notifier import Listener, Notifier
 from bybit_copyws.stream.proxy import proxy_or_error
@@ -46,8 +48,9 @@ from bybit_copyws.stream.redundant import Connection, RedundantStream
 from bybit_copyws.stream.reports import Reports, SlowWatch, callback_name
 from bybit_copyws.stream.rotation import Rotator
 from bybit_copyws.stream.stream import Stream, StreamSettings
+from bybit_copyws.stream.symbols import SymbolList, Ways
 from bybit_copyws.stream.workers import Workers
-from bybit_copyws.subscription import Subscription
+from bybit_copyws.subscription import PatternSubscription, Subscription
 from bybit_copyws.wire.profiles import Environment, Profile, find_environment, find_profile
 from bybit_copyws.wire.replies import explain
 from bybit_copyws.wire.topics import Scope, Topic
@@ -101,6 +104,8 @@ class CopyTradingClient:
             ``None`` for never.
         redundancy: 2 for two connections that carry the same public topics: each update is passed
             on once, whichever brings it first, and the loss of one connection is no gap.
+        instruments_every: seconds after which the list of contracts is asked for again, where
+            something needs it: a topic with a wildcard, or :attr:`instruments`.
         max_message_size: bytes; a longer message ends the link.
         backoff: waits between attempts.
         connection_budget: how many connections may be opened; ``None`` for the one that all
@@ -135,6 +140,7 @@ class CopyTradingClient:
         stale_after: Mapping[str, float | None] | None = None,
         rotate_every: float | None = None,
         redundancy: int = 1,
+        instruments_every: float = 600.0,
         max_message_size: int = 16 * _MIB,
         backoff: Backoff | None = None,
         connection_budget: ConnectionBudget | None = None,
@@ -168,6 +174,7 @@ class CopyTradingClient:
         check_seconds("open_timeout", open_timeout)
         if rotate_every is not None:
             check_seconds("rotate_every", rotate_every)
+        check_seconds("instruments_every", instruments_every)
         check_size("max_message_size", max_message_size)
         check_redundancy(redundancy)
         self._profile = found
@@ -208,6 +215,14 @@ class CopyTradingClient:
             )
         self._workers = Workers(self._reports, self._tell_change)
         self._rotator = Rotator(self._streams, self._make_stream, self._notifier.post, rotate_every)
+        ways = Ways(
+            fetch=lambda: Instruments(self.rest.instruments(copy_trading=False)),
+            subscribe=self._register,
+            unsubscribe=self.remove,
+            notify=self._notifier.post,
+            changed=self._tell_change,
+        )
+        self._symbols = SymbolList(ways, instruments_every)
 
     def _make_stream(
         self,
@@ -277,6 +292,24 @@ class CopyTradingClient:
                 )
             return self._rest
 
+    @property
+    def instruments(self) -> Instruments:
+        """The contracts of the exchange and their rules.
+
+        Asked for by REST at first use, which blocks for as long as that takes; cached from then on.
+        While the client is started it is asked for again every ``instruments_every`` seconds, and a
+        new list takes the place of the old one.
+
+        Raises:
+            RestError: the list is not there yet, and could not be had.
+            ProtocolError: the list is not there yet, and the answer is not what is documented.
+            ConfigurationError: the environment has no URL for REST.
+            StreamClosed: the client was closed before it had the list.
+            ForkedError: the client belongs to the parent process.
+        """
+        self._check_process()
+        return self._symbols.get()
+
     def _measure_clock(self) -> int | None:
         """Ask by REST what the exchange's clock says, in ms; ``None`` if nobody can tell."""
         try:
@@ -299,8 +332,12 @@ class CopyTradingClient:
         Works before :meth:`start`, while disconnected, and inside a callback; never blocks on the
         network. Each call is one registration: a function given twice is called twice.
 
+        ``publicTrade.*`` and the like stand for the topics of all symbols of copy trading, also of
+        those that are listed later; the handle's ``topics`` are the present ones.
+
         Args:
-            topic_or_topics: Bybit's names, such as ``orderbook.50.BTCUSDT``.
+            topic_or_topics: Bybit's names, such as ``orderbook.50.BTCUSDT``; of a public topic the
+                symbol may be ``*``.
             callback: called with one :class:`Message`, in the run thread of its connection.
             delivery: ``Worker(...)`` to call it in a thread of its own, behind a queue that is
                 bounded; ``None`` for the run thread, which is faster.
@@ -319,28 +356,51 @@ class CopyTradingClient:
         check_callback(callback, "callback", "message")
         check_delivery(delivery)
         self._check_open()
-        topics = [self._parse(name) for name in dict.fromkeys(names_of(topic_or_topics))]
+        names = list(dict.fromkeys(names_of(topic_or_topics)))
+        patterns = [self._pattern(name) for name in names if is_pattern(name)]
+        topics = [self._parse(name) for name in names if not is_pattern(name)]
         worker = None
         if delivery is not None:
-            for topic in topics:
-                check_topic(topic, delivery)
+            for each in topics:
+                check_topic(each.name, each.spec, delivery)
+            for pattern in patterns:
+                check_topic(pattern.name, pattern.spec, delivery)
             worker = self._workers.make(backlog_for(delivery, callback_name(callback)))
+        handlers: list[Handler] = []
+        expansions: list[Expansion] = []
+        try:
+            handlers = self._register(topics, callback, worker)
+            if patterns:
+                beside = {each.wire for each in topics}
+                expansions = self._symbols.follow(patterns, callback, beside, worker)
+            if worker is not None:
+                self._workers.serve(worker, partial(_wanted, handlers, expansions))
+        except Exception:
+            self.remove(handlers)
+            self._symbols.drop(expansions)
+            if worker is not None:
+                worker.stop()
+            raise
+        if patterns:
+            return PatternSubscription(handlers, expansions, self, self._drop)
+        return Subscription(handlers, self)
+
+    def _register(
+        self, topics: Sequence[Topic], callback: MessageCallback, courier: Courier | None
+    ) -> list[Handler]:
+        """Register a callback for topics, all of them or none."""
         handlers: list[Handler] = []
         try:
             for scope in Scope:
                 mine = [topic for topic in topics if topic.scope is scope]
                 if mine:
                     with self._rotator.switch:
-                        handlers += self._streams[scope].subscribe(mine, callback, worker)
-            if worker is not None:
-                self._workers.serve(worker, handlers)
+                        handlers += self._streams[scope].subscribe(mine, callback, courier)
         except Exception:
             self.remove(handlers)
-            if worker is not None:
-                worker.stop()
             raise
         self._start_streams()
-        return Subscription(handlers, self)
+        return handlers
 
     def on(self, *topics: str, delivery: Worker | None = None) -> Callable[[_Callback], _Callback]:
         """Subscribe the decorated function, which is handed back unchanged.
@@ -376,15 +436,36 @@ class CopyTradingClient:
         """
         self._check_process()
         handlers: list[Handler] = []
+        expansions: list[Expansion] = []
         for name in names_of(topic_or_topics):
+            if is_pattern(name):
+                expansions += self._find_pattern(name, callback)
+                continue
             topic = self._parse(name)
             with self._rotator.switch:
                 found = self._streams[topic.scope].find(topic, callback)
             if not found:
-                whom = " with that callback" if callback is not None else ""
-                raise ConfigurationError(f"topic {name!r} is not subscribed{whom}")
+                raise ConfigurationError(_not_subscribed(name, callback))
             handlers += found
         self.remove(handlers)
+        if expansions:
+            self._drop(expansions)
+
+    def _drop(self, expansions: Sequence[Expansion]) -> None:
+        self._check_process()
+        self._symbols.drop(expansions)
+        self._workers.released(each.courier for each in expansions)
+
+    def _find_pattern(self, name: str, callback: MessageCallback | None) -> list[Expansion]:
+        found = self._symbols.find(Pattern.parse(name, self._profile.topics).name, callback)
+        if not found:
+            raise ConfigurationError(_not_subscribed(name, callback))
+        return found
+
+    def _pattern(self, name: str) -> Pattern:
+        pattern = Pattern.parse(name, self._profile.topics)
+        _ = self.rest  # what it stands for is asked there: a mistake in its URL shows here
+        return pattern
 
     def _parse(self, name: str) -> Topic:
         topic = self._profile.topics.parse(name)
@@ -410,6 +491,7 @@ class CopyTradingClient:
             self._notifier.start()
             self._rotator.start()
         self._start_streams()
+        self._symbols.start()
 
     def _start_streams(self) -> None:
         with self._lock:
@@ -486,6 +568,8 @@ class CopyTradingClient:
                 rest.close()
         self._done.set()
         self._tell_change()
+        if first:
+            self._symbols.end()  # last: a signal handler may be on top of what holds its lock
 
     def _join(self, deadline: float) -> None:
         groups = [stream.threads for stream in self._rotator.streams()]
@@ -499,6 +583,9 @@ class CopyTradingClient:
                     if left <= 0:
                         return
                     thread.join(min(left, 0.05))
+        refresher = self._symbols.thread
+        if refresher is not None and refresher is not threading.current_thread():
+            refresher.join(max(0.0, deadline - time.monotonic()))
 
     def _callback_threads(self) -> set[int | None]:
         streams = (stream.thread_ids for stream in self._streams.values())
@@ -579,7 +666,7 @@ class CopyTradingClient:
         settled = self.wait_for(self._settled, timeout)
         if self._closed:
             raise StreamClosed("the client was closed")
-        error = self._error()
+        error = self._error() or self._symbols.error
         if error is not None:
             raise error.again()
         missing, refused = self._unsettled()
@@ -659,7 +746,7 @@ class CopyTradingClient:
             if mine:
                 with self._rotator.switch:
                     self._streams[scope].unsubscribe(mine)
-        self._workers.removed(handlers)
+        self._workers.released(each.courier for each in handlers)
 
     def terminal_error(self, handlers: Sequence[Handler]) -> StreamError | None:
         """Return what ended the connections of some handlers for good, if anything."""
@@ -672,9 +759,12 @@ class CopyTradingClient:
     def troubles(self) -> str:
         """Say why there are no links, to be put behind an error."""
         return "".join(
-            f"; {scope.value}: {each.trouble}"
-            for scope, each in self._streams.items()
-            if each.trouble is not None
+            f"; {who}: {trouble}"
+            for who, trouble in (
+                *((scope.value, each.trouble) for scope, each in self._streams.items()),
+                ("symbols", self._symbols.trouble),
+            )
+            if trouble is not None
         )
 
     # Inside
@@ -716,13 +806,24 @@ class CopyTradingClient:
             names, handlers = stream.unsettled()
             missing += names
             refused += handlers
-        return missing, refused
+        return [*missing, *self._symbols.pending], refused
 
     def _settled(self) -> bool:
         missing, refused = self._unsettled()
-        return not missing or bool(refused) or self._closed or self._error() is not None
+        failed = self._error() is not None or self._symbols.error is not None
+        return not missing or bool(refused) or self._closed or failed
 
     def _states(self) -> str:
         return ", ".join(
             f"{scope.value} {each.state.value}" for scope, each in self._streams.items()
         )
+
+
+def _not_subscribed(name: str, callback: MessageCallback | None) -> str:
+    whom = " with that callback" if callback is not None else ""
+    return f"topic {name!r} is not subscribed{whom}"
+
+
+def _wanted(handlers: Sequence[Handler], expansions: Sequence[Expansion]) -> bool:
+    """Return whether a message may still come to one of a subscription's callbacks."""
+    return any(each.active for each in handlers) or any(not each.ended for each in expansions)

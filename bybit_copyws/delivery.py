@@ -10,7 +10,7 @@ from typing import get_args
 
 from bybit_copyws.errors import ConfigurationError
 from bybit_copyws.policy.backlog import Backlog, Overflow
-from bybit_copyws.wire.topics import Topic
+from bybit_copyws.wire.topics import TopicSpec
 
 _MIB = 1024 * 1024
 _OVERFLOWS: tuple[str, ...] = get_args(Overflow)
@@ -75,21 +75,26 @@ def backlog_for(worker: Worker, callback: str) -> Backlog:
     return Backlog(worker.maxsize, worker.max_bytes, worker.overflow, callback)
 
 
-def check_topic(topic: Topic, worker: Worker) -> None:
+def check_topic(name: str, spec: TopicSpec, worker: Worker) -> None:
     """Refuse a topic whose messages make no sense once any of them is left out on purpose.
+
+    Args:
+        name: the topic, or a pattern for several.
+        spec: what kind of topic it is.
+        worker: what was asked for.
 
     Raises:
         ConfigurationError: a book that is sent as changes, of which only the latest were kept.
     """
-    parts = topic.spec.parts
+    parts = spec.parts
     if worker.overflow != "latest" or "depth" not in parts:
         return
-    values = topic.name.split(".")
+    values = name.split(".")
     place = 1 + parts.index("depth")
     if values[place] != "1":
         values[place] = "1"
         raise ConfigurationError(
-            f"topic {topic.name!r} cannot be delivered with overflow='latest': it is sent as "
+            f"topic {name!r} cannot be delivered with overflow='latest': it is sent as "
             "changes, and a book without some of them is wrong. Use 'block', or 'drop_oldest' and "
             f"start over at a gap, or subscribe {'.'.join(values)!r}, which is sent whole"
         )

@@ -99,6 +99,18 @@ class UnsubscribeRejected(Event, frozen=True, kw_only=True):
     ret_msg: str
 
 
+class SymbolsChanged(Event, frozen=True, kw_only=True):
+    """The exchange has begun or ended copy trading in contracts; patterns follow it by themselves.
+
+    Attributes:
+        listed: the symbols that are new, sorted.
+        withdrawn: the symbols that are gone, sorted.
+    """
+
+    listed: tuple[str, ...]
+    withdrawn: tuple[str, ...]
+
+
 class GapOpened(Event, frozen=True, kw_only=True):
     """Messages of topics may be missing from now on, until a ``GapClosed`` of each of them.
 

@@ -8,6 +8,7 @@ from typing import Protocol
 from bybit_copyws.errors import StreamError, SubscriptionError
 from bybit_copyws.events import SubscriptionState
 from bybit_copyws.policy.channel import Handler
+from bybit_copyws.policy.wildcards import Expansion
 from bybit_copyws.wire.replies import explain
 
 
@@ -34,14 +35,23 @@ class Subscription:
     """
 
     def __init__(self, handlers: Sequence[Handler], client: Waiter) -> None:
-        self._handlers = tuple(handlers)
+        self._given = tuple(handlers)
         self._client = client
         self._unsubscribed = False
+
+    @property
+    def _handlers(self) -> tuple[Handler, ...]:
+        return self._given
 
     @property
     def topics(self) -> tuple[str, ...]:
         """The topics, as they were named."""
         return tuple(handler.topic.name for handler in self._handlers)
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Those of the topics that have a wildcard, as they were named."""
+        return ()
 
     @property
     def state(self) -> SubscriptionState:
@@ -115,3 +125,69 @@ class Subscription:
 
     def __repr__(self) -> str:
         return f"Subscription({', '.join(self.topics[:5])}: {self.state.value})"
+
+
+class PatternSubscription(Subscription):
+    """One callback on topics of which some have a wildcard, and so stand for others.
+
+    Its :attr:`topics` are the present ones: they follow the exchange's list of symbols. Until that
+    is there, a pattern stands for itself, and :meth:`wait` waits for what it will stand for.
+    """
+
+    def __init__(
+        self,
+        handlers: Sequence[Handler],
+        expansions: Sequence[Expansion],
+        client: Waiter,
+        drop: Callable[[Sequence[Expansion]], None],
+    ) -> None:
+        super().__init__(handlers, client)
+        self._expansions = tuple(expansions)
+        self._drop = drop
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Those of the topics that have a wildcard, as they were named."""
+        return tuple(each.pattern.name for each in self._expansions)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics at present; a pattern that waits for the list of symbols is named itself."""
+        return (*super().topics, *self._waiting())
+
+    @property
+    def state(self) -> SubscriptionState:
+        """As of :class:`Subscription`; ``PENDING`` also while the list of symbols is not there."""
+        state = super().state
+        if any(each.error is not None for each in self._expansions if not each.ended):
+            return SubscriptionState.REJECTED
+        if state is not SubscriptionState.REJECTED and self._waiting():
+            return SubscriptionState.PENDING
+        if state is SubscriptionState.CLOSED and not self._ended():
+            return SubscriptionState.CONFIRMED  # there is no such symbol at present
+        return state
+
+    @property
+    def error(self) -> StreamError | None:
+        """Why topics were refused, or do not fit on the connection, else as of the base class."""
+        failed = [each.error for each in self._expansions if not each.ended]
+        return next((error for error in failed if error is not None), None) or super().error
+
+    def unsubscribe(self) -> None:
+        """Take the callback from all its topics, present and future; it is not called again."""
+        self._drop(self._expansions)
+        super().unsubscribe()
+
+    @property
+    def _handlers(self) -> tuple[Handler, ...]:
+        expanded = [handler for each in self._expansions for handler in each.present]
+        return (*self._given, *expanded)
+
+    def _waiting(self) -> list[str]:
+        return [each.pattern.name for each in self._expansions if each.pending]
+
+    def _ended(self) -> bool:
+        return self._unsubscribed or all(each.ended for each in self._expansions)
+
+    def _open(self) -> list[str]:
+        return [*super()._open(), *self._waiting()]

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from bybit_copyws.models import TickerUpdate, parse_ticker
 from bybit_copyws.rest.calls import Calls, as_message
-from bybit_copyws.rest.records import Instrument, parse_instrument, server_time_ms
-
-_NOT_COPIED = "none"
+from bybit_copyws.rest.records import server_time_ms
+from bybit_copyws.state.instruments import NOT_COPIED, Instrument, parse_instrument
 
 
 class MarketCalls(Calls):
@@ -36,7 +35,7 @@ class MarketCalls(Calls):
         return (
             parse_instrument(row)
             for row in rows
-            if not (copy_trading and row.get("copyTrading") == _NOT_COPIED)
+            if not (copy_trading and row.get("copyTrading") == NOT_COPIED)
         )
 
     def tickers(self, symbol: str | None = None) -> Iterator[TickerUpdate]:

@@ -1,50 +1,17 @@
-"""What only REST tells: contracts and transfers, as immutable models. Pure.
+"""What only REST tells: transfers, as immutable models, and the time. Pure.
 
-All else has the models of the streams, see :mod:`bybit_copyws.models`.
+Contracts are in :mod:`bybit_copyws.state.instruments`; all else has the models of the streams, see
+:mod:`bybit_copyws.models`.
 """
 
 # Without "from __future__ import annotations": the field tables are built from the evaluated
 # annotations.
 
-from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
 from bybit_copyws.errors import ProtocolError
 from bybit_copyws.fields import Model, field_table, json_object, parse_record, shortened
-
-_FILTERS = ("leverageFilter", "priceFilter", "lotSizeFilter")
-
-
-class Instrument(Model, frozen=True):
-    """A contract and its rules; ``copy_trading`` is v5's only, where v3 lists no others.
-
-    ``funding_interval`` is in minutes, times are in milliseconds.
-    """
-
-    symbol: str | None = None
-    base_coin: str | None = None
-    quote_coin: str | None = None
-    settle_coin: str | None = None
-    status: str | None = None
-    contract_type: str | None = None
-    copy_trading: str | None = None
-    launch_time: int | None = None
-    price_scale: int | None = None
-    tick_size: Decimal | None = None
-    min_price: Decimal | None = None
-    max_price: Decimal | None = None
-    qty_step: Decimal | None = None
-    min_order_qty: Decimal | None = None
-    max_order_qty: Decimal | None = None
-    max_mkt_order_qty: Decimal | None = None
-    min_notional_value: Decimal | None = None
-    min_leverage: Decimal | None = None
-    max_leverage: Decimal | None = None
-    leverage_step: Decimal | None = None
-    taker_fee: Decimal | None = None
-    maker_fee: Decimal | None = None
-    funding_interval: int | None = None
 
 
 class Transfer(Model, frozen=True):
@@ -60,26 +27,7 @@ class Transfer(Model, frozen=True):
     copy_trade_type: int | None = None
 
 
-_INSTRUMENT = field_table(
-    Instrument, base_coin=("baseCoin", "baseCurrency"), quote_coin=("quoteCoin", "quoteCurrency")
-)
 _TRANSFER = field_table(Transfer)
-
-
-def parse_instrument(record: Any) -> Instrument:
-    """Make a model of a row; its filters are laid flat.
-
-    Raises:
-        ProtocolError: the row is not what is documented.
-    """
-    flat = dict(json_object("instruments", "Instrument", record))
-    for name in _filters_of(flat):
-        flat |= json_object("instruments", f"Instrument.{name}", flat.pop(name))
-    return parse_record("instruments", Instrument, _INSTRUMENT, flat)
-
-
-def _filters_of(row: dict[str, Any]) -> Iterable[str]:
-    return [name for name in _FILTERS if row.get(name) is not None]
 
 
 def parse_transfer(record: Any) -> Transfer:

@@ -43,6 +43,12 @@ class Audience:
                 del self._followed[key]
                 self._market.close_feed(feed)
 
+    def dismiss(self, symbol: str) -> None:
+        """Push nothing about a symbol any more, whoever follows it."""
+        for key in [key for key in self._followed if key[1].rpartition(".")[2] == symbol]:
+            feed, _ = self._followed.pop(key)
+            self._market.close_feed(feed)
+
     def __iter__(self) -> Iterator[tuple[Feed, tuple[str, ...]]]:
         """Each feed with the ids of its followers, in the order they came."""
         return iter([(feed, tuple(followers)) for feed, followers in self._followed.values()])

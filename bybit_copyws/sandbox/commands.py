@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import msgspec
 from bybit_copyws.errors import ConfigurationError
 from bybit_copyws.sandbox.faults import SCOPES, ActiveFault, Fault, Outgoing, check_one_of
 from bybit_copyws.sandbox.garbage import encode_frame
+from bybit_copyws.sandbox.market import Instrument, UnknownSymbol, instrument
 from bybit_copyws.sandbox.peer import Peer
 from bybit_copyws.sandbox.scenario import Step
 from bybit_copyws.sandbox.venue import HandshakeRefusal
@@ -27,6 +29,7 @@ _CHOICES: Mapping[str, tuple[str | None, ...]] = MappingProxyType(
         "scope": SCOPES,
         "how": ("close", "fin", "rst"),
         "direction": ("down", "up", "both"),
+        "copy_trading": ("both", "none", "utaOnly", "normalOnly"),
     }
 )
 _TYPES: Mapping[str, type | tuple[type, ...]] = MappingProxyType(
@@ -36,12 +39,30 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = MappingProxyType(
         "payload": (dict, str, bytes),
         "reason": str,
         "ret_msg": str,
+        "symbol": str,
         "times": int,
     }
 )
+
+
+def new_instrument(symbol: str, copy_trading: str = "both") -> Instrument:
+    """Return a contract of that name, for the list.
+
+    Raises:
+        ConfigurationError: it is no name of a contract, or the flag is none.
+    """
+    check_choice("copy_trading", copy_trading)
+    try:
+        return replace(instrument(symbol), copy_trading=copy_trading)
+    except (TypeError, ValueError):
+        raise ConfigurationError(
+            f"{symbol!r} is not the name of a USDT perpetual, such as 'BTCUSDT'"
+        ) from None
+
+
 # Commands that make something of their arguments, which checks them.
 _MADE: Mapping[str, Callable[..., object]] = MappingProxyType(
-    {"fault": Fault, "refuse_handshakes": HandshakeRefusal}
+    {"fault": Fault, "refuse_handshakes": HandshakeRefusal, "list_symbol": new_instrument}
 )
 
 
@@ -120,6 +141,17 @@ class Commands:
         self._exchange.market.restart()
         if how is not None:
             await self.drop(None, how, 1012, "")
+
+    def list_symbol(self, symbol: str, copy_trading: str = "both") -> None:
+        """List a contract, or one that was withdrawn again."""
+        self._exchange.list_symbol(new_instrument(symbol, copy_trading))
+
+    def withdraw_symbol(self, symbol: str) -> None:
+        """Withdraw a contract."""
+        try:
+            self._exchange.withdraw_symbol(symbol)
+        except UnknownSymbol:
+            raise ConfigurationError(f"{symbol!r} is not traded here") from None
 
     def push(self, payload: bytes | str | dict[str, Any], scope: str | None = None) -> int:
         """Send a text frame to every client of a scope."""

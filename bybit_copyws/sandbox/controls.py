@@ -167,6 +167,34 @@ class Controls(ABC):
             check_choice("how", how)
         self._await(lambda exchange: exchange.commands.restart(how))
 
+    # Contracts
+
+    def list_symbol(self, symbol: str, *, copy_trading: str = "both") -> None:
+        """List a contract from now on: over REST, and with its topics.
+
+        One that was withdrawn comes back; who has its topics subscribed gets them again.
+
+        Args:
+            symbol: any name ending in ``USDT``.
+            copy_trading: its flag on the v5 list: ``"both"``, ``"none"``, ``"utaOnly"`` or
+                ``"normalOnly"``; the v3 list has only what is not ``"none"`` or ``"utaOnly"``.
+
+        Raises:
+            ConfigurationError: it is no name of a contract, or there is no such flag.
+        """
+        self.call(lambda exchange: exchange.commands.list_symbol(symbol, copy_trading))
+
+    def withdraw_symbol(self, symbol: str) -> None:
+        """Withdraw a contract: it is not listed any more, and its topics fall silent.
+
+        Its topics are refused from now on. The account opens nothing new in it by itself, and can
+        close what it holds.
+
+        Raises:
+            ConfigurationError: it was never listed.
+        """
+        self.call(lambda exchange: exchange.commands.withdraw_symbol(symbol))
+
     # Messages
 
     def fault(self, action: str, **arguments: Any) -> ActiveFault:

@@ -189,6 +189,28 @@ class Exchange:
                     peer.send(outgoing(snapshot), now)
         self._changed()
 
+    def list_symbol(self, instrument: Instrument) -> None:
+        """Trade a contract from now on; who has its topics subscribed gets them again."""
+        self.market.enlist(instrument)
+        if self._trader is not None:
+            self._trader.avoided.discard(instrument.symbol)
+        for conn_id, peer in self.peers.items():
+            profile = peer.connection.profile.name
+            for topic in peer.connection.topics:
+                if topic.endswith(f".{instrument.symbol}") and self.exists(profile, topic):
+                    self._audience.join(profile, topic, conn_id)
+
+    def withdraw_symbol(self, symbol: str) -> None:
+        """Trade a contract no longer.
+
+        Raises:
+            UnknownSymbol: it is not traded here.
+        """
+        self.market.withdraw(symbol)
+        self._audience.dismiss(symbol)
+        if self._trader is not None:
+            self._trader.avoided.add(symbol)
+
     def answer(self, request: Request) -> Reply:
         """Answer a REST request; what it changes is pushed before the reply leaves."""
         self._catch_up()

@@ -28,6 +28,8 @@ COMMANDS = (
     "refuse_handshakes",
     "refuse_auth",
     "restart",
+    "list_symbol",
+    "withdraw_symbol",
     "push",
 )
 """What a step may do: methods of the sandbox."""

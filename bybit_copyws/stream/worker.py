@@ -13,7 +13,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from bybit_copyws.health import QueueHealth
@@ -78,7 +78,7 @@ class WorkerThread(SteppedThread):
         self._backlog = backlog
         self._owner = owner
         self._when_ended = when_ended
-        self._handlers: tuple[Handler, ...] = ()
+        self._wanted: Callable[[], bool] | None = None
         self._started = False
         # Guards _backlog, _untold (adding to it) and _started. Never held while user code runs or
         # the owner is told. Taken after the locks of a stream or none; no other is taken inside.
@@ -91,10 +91,10 @@ class WorkerThread(SteppedThread):
 
     # From any thread
 
-    def serve(self, handlers: Sequence[Handler]) -> None:
-        """Note all handlers it works for: when the last of them is removed, it stops."""
-        self._handlers = tuple(handlers)
-        self.removed()
+    def serve(self, wanted: Callable[[], bool]) -> None:
+        """Note how to ask whether a message may still come: once none may, it stops."""
+        self._wanted = wanted
+        self.released()
 
     def start(self) -> None:
         """Start the thread; does nothing the second time, or after :meth:`stop`.
@@ -124,12 +124,12 @@ class WorkerThread(SteppedThread):
             self.ended = self.ended or not self._started
         self.wake()
 
-    def removed(self) -> None:
-        """Drop what waits for handlers that were removed; stop if none is left."""
+    def released(self) -> None:
+        """Drop what waits for handlers that were removed; stop if nothing more may come."""
         with self._lock:
             self._backlog.forget_removed()
             self._room.notify_all()
-        if self._handlers and not any(handler.active for handler in self._handlers):
+        if self._wanted is not None and not self._wanted():
             self.stop()
 
     def join(self, timeout: float) -> bool:

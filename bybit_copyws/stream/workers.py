@@ -6,10 +6,10 @@ Must not know what they deliver, nor what the client does besides.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from bybit_copyws.policy.backlog import Backlog
-from bybit_copyws.policy.channel import Handler
+from bybit_copyws.policy.channel import Courier
 from bybit_copyws.stream.worker import Owner, WorkerThread
 
 
@@ -37,13 +37,17 @@ class Workers:
             self._workers = (*self._workers, worker)
         return worker
 
-    def serve(self, worker: WorkerThread, handlers: Sequence[Handler]) -> None:
-        """Let a worker work for some handlers, as soon as the client is started.
+    def serve(self, worker: WorkerThread, wanted: Callable[[], bool]) -> None:
+        """Let a worker work, as soon as the client is started.
+
+        Args:
+            worker: one that :meth:`make` made.
+            wanted: whether a message may still come to it; once not, it ends for good.
 
         Raises:
             RuntimeError: the system gives no more threads.
         """
-        worker.serve(handlers)
+        worker.serve(wanted)
         with self._lock:
             started, closed = self._started, self._closed
         if closed:
@@ -52,12 +56,12 @@ class Workers:
             worker.start()
         self._ended()
 
-    def removed(self, handlers: Sequence[Handler]) -> None:
-        """Note that handlers were taken out: a worker that has none left ends."""
-        couriers = {id(handler.courier) for handler in handlers}
+    def released(self, couriers: Iterable[Courier | None]) -> None:
+        """Note that something that workers worked for was given up: one not wanted more ends."""
+        which = {id(courier) for courier in couriers}
         for worker in self._workers:
-            if id(worker) in couriers:
-                worker.removed()
+            if id(worker) in which:
+                worker.released()
         self._ended()
 
     def start(self) -> None:

@@ -106,6 +106,12 @@ def _add_sandbox(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--symbols", help="comma-separated, e.g. BTCUSDT,ETHUSDT")
     parser.add_argument("--speed", type=_positive, default=1.0, help="how fast time passes")
     parser.add_argument("--activity", type=_positive, default=1.0, help="how lively the market is")
+    parser.add_argument(
+        "--cadence",
+        choices=("documented", "fast"),
+        default="documented",
+        help="push books as often as Bybit does, or at every change",
+    )
     parser.add_argument("--scenario", metavar="FILE", help="what goes wrong, as JSON")
     parser.add_argument("--tls", action="store_true", help="with a throw-away authority")
     parser.set_defaults(run=_sandbox)
@@ -119,6 +125,7 @@ def _sandbox(arguments: argparse.Namespace) -> int:
         symbols=arguments.symbols,
         speed=arguments.speed,
         activity=arguments.activity,
+        cadence=arguments.cadence,
         scenario=arguments.scenario,
         tls=arguments.tls,
     )

@@ -35,6 +35,7 @@ class SandboxOptions:
     symbols: str | None
     speed: float
     activity: float
+    cadence: str
     scenario: str | None
     tls: bool
 
@@ -62,6 +63,7 @@ def run_sandbox(options: SandboxOptions) -> int:
         symbols=names,
         speed=options.speed,
         activity=options.activity,
+        cadence=options.cadence,
         tls=options.tls,
     )
     with exchange:

@@ -355,7 +355,7 @@ def test_what_is_no_delivery_is_refused() -> None:
 @pytest.mark.parametrize("profile", [COPY_TRADING_V3, V5])
 def test_only_the_latest_of_a_book_of_changes_is_refused(profile: object) -> None:
     def check(topic: str, overflow: str) -> None:
-        check_topic(profile.topics.parse(topic), Worker(overflow=overflow))
+        check_topic(topic, profile.topics.parse(topic).spec, Worker(overflow=overflow))
 
     with pytest.raises(ConfigurationError, match=r"orderbook\.1\.BTCUSDT"):
         check("orderbook.50.BTCUSDT", "latest")

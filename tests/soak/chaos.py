@@ -104,12 +104,13 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--per-second", type=float, default=0.5, help="faults")
-    parser.add_argument("--activity", type=float, default=12.0)
+    parser.add_argument("--activity", type=float, default=24.0)
     parser.add_argument("--profile", choices=("v3", "v5"), default="v3")
     options = parser.parse_args()
     print(f"seed {options.seed}, {options.minutes:g} minutes, {options.profile}", flush=True)
     command = [sys.executable, "-m", "bybit_copyws", "sandbox", "--symbols", ",".join(SYMBOLS)]
     command += ["--activity", str(options.activity), "--seed", str(options.seed)]
+    command += ["--cadence", "fast"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     text = ""

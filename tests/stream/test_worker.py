@@ -81,7 +81,7 @@ class Rig:
         backlog = Backlog(**options, callback="slow")
         self.worker = WorkerThread(backlog, self.owner, self.ended.set)
         self.handlers = [Handler(V5.topics.parse(name), callback) for name in topics or (TRADES,)]
-        self.worker.serve(self.handlers)
+        self.worker.serve(lambda: any(each.active for each in self.handlers))
         self.count = 0
         self.putters: list[threading.Thread] = []
 
@@ -525,7 +525,7 @@ def test_a_removed_handler_is_not_called_and_the_others_are(
     putters = [rig.put_elsewhere(1, handler) for handler in rig.handlers]
     assert eventually(lambda: len(rig.worker._room._waiters) == 2)
     rig.handlers[0].active = False
-    rig.worker.removed()
+    rig.worker.released()
     assert all(map(done, putters))
     blocked.go.set()
     topics = [blocked.next().topic for _ in range(3)]
@@ -549,7 +549,7 @@ def test_the_last_removal_ends_the_thread_also_from_inside(make: Make, callback:
 
     def unsubscribe(_: Message) -> None:
         rig.handlers[0].active = False
-        rig.worker.removed()
+        rig.worker.released()
 
     callback.then = unsubscribe
     rig.put(5)
@@ -561,5 +561,5 @@ def test_the_last_removal_ends_the_thread_also_from_inside(make: Make, callback:
 def test_handlers_removed_before_they_are_served_end_it(make: Make, callback: Callback) -> None:
     rig = make(callback)
     rig.handlers[0].active = False
-    rig.worker.serve(rig.handlers)
+    rig.worker.serve(lambda: any(each.active for each in rig.handlers))
     assert rig.ended.wait(PATIENCE)

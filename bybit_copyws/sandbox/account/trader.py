@@ -29,6 +29,9 @@ class RandomTrader:
         market: The market of the account, for prices.
         symbols: What it trades.
         rng: Where all its choices come from.
+
+    Attributes:
+        avoided: Symbols in which it begins nothing new.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class RandomTrader:
         self._market = market
         self._symbols = tuple(symbols)
         self._rng = rng
+        self.avoided: set[str] = set()
 
     def step(self, now_ms: int) -> str:
         """Do one thing.
@@ -59,13 +63,13 @@ class RandomTrader:
 
     def _open(self, symbol: str, now_ms: int) -> bool:
         """Open a copy trade at the market."""
-        if len(self._account.open_trades(symbol)) >= _MAX_TRADES:
+        if symbol in self.avoided or len(self._account.open_trades(symbol)) >= _MAX_TRADES:
             return False
         return self._order(symbol, "Market", ZERO, now_ms)
 
     def _rest(self, symbol: str, now_ms: int) -> bool:
         """Lay a limit order a little away from the price."""
-        if len(self._account.live_orders(symbol)) >= _MAX_RESTING:
+        if symbol in self.avoided or len(self._account.live_orders(symbol)) >= _MAX_RESTING:
             return False
         return self._order(symbol, "Limit", self._little(), now_ms)
 

@@ -17,6 +17,8 @@ from typing import Any
 from .numbers import Grid, plain_decimal
 from .table import ROWS, Row
 
+#: The status of a contract that is not traded any more; Bybit's own word.
+CLOSED = "Closed"
 _QUOTE = "USDT"
 _NAME = re.compile(r"[A-Z0-9]{1,30}USDT")
 

@@ -7,6 +7,7 @@ accounts; an account takes from the book and listens to trades and marks.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Literal
 
@@ -15,7 +16,7 @@ from .book_feeds import BookFeed
 from .engine import Clock, Engine, Fill, Listeners, PublicTrade
 from .feeds import Feed
 from .flow import Liquidation
-from .instruments import Instrument
+from .instruments import CLOSED, Instrument
 from .topics import UnknownTopic, check, make_feed
 
 # A symbol's trading begins at the start of the minute in which it is first needed. So whoever asks
@@ -104,6 +105,21 @@ class Market:
             return self.instruments[symbol]
         except KeyError:
             raise UnknownSymbol(symbol) from None
+
+    def enlist(self, instrument: Instrument) -> None:
+        """Trade a contract from now on; one that was withdrawn goes on where it is."""
+        self.instruments[instrument.symbol] = instrument
+
+    def withdraw(self, symbol: str) -> None:
+        """Close a contract: it is not listed any more, and has no topics.
+
+        Its price goes on, so that an account can still get rid of what it holds.
+
+        Raises:
+            UnknownSymbol: It is not traded here.
+        """
+        closed = replace(self.instrument(symbol), status=CLOSED, copy_trading="none")
+        self.instruments[symbol] = closed
 
     def book(self, symbol: str) -> Book:
         """Return the full book; it stays the same object and changes with the market."""
@@ -211,7 +227,8 @@ class Market:
             check(profile, parts)
         except UnknownTopic:
             return False
-        return parts[-1] in self.instruments
+        instrument = self.instruments.get(parts[-1])
+        return instrument is not None and instrument.status != CLOSED
 
     def open_feed(self, profile: str, parts: tuple[str, ...]) -> Feed:
         """Return the feed of a topic; the same one for all who ask until it is closed.
