@@ -8,8 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from bybit_copyws.account import Account
+from bybit_copyws.books import LiveOrderBook, LiveTicker
 from bybit_copyws.delivery import Worker, backlog_for, check_delivery, check_topic
 from bybit_copyws.errors import (
     BybitCopyWSError,
@@ -19,11 +21,12 @@ from bybit_copyws.errors import (
     StreamError,
     SubscriptionError,
 )
-from bybit_copyws.events import Event, EventCallback, State
+from bybit_copyws.events import BookResync, Event, EventCallback, State
 from bybit_copyws.health import ConnectionHealth, Health
 from bybit_copyws.messages import MessageCallback
 from bybit_copyws.options import (
     check_callback,
+    check_flag,
     check_kinds,
     check_redundancy,
     check_seconds,
@@ -40,13 +43,16 @@ from bybit_copyws.policy.budget import PROCESS_BUDGET, ConnectionBudget
 from bybit_copyws.policy.channel import Courier, Handler
 from bybit_copyws.policy.session import SessionSettings
 from bybit_copyws.policy.wildcards import Expansion, Pattern, is_pattern
+from bybit_copyws.state.account_dialects import ACCOUNT_DIALECTS, find_account_dialect
+from bybit_copyws.state.desk import AccountDesk
 from bybit_copyws.state.instruments import Instruments
 from bybit_copyws.stream.log import GuardedLogger
 from bybit_copyws.stream.notifier import Listener, Notifier
+from bybit_copyws.stream.private import PrivateStream
 from bybit_copyws.stream.proxy import proxy_or_error
-from bybit_copyws.stream.redundant import Connection, RedundantStream
+from bybit_copyws.stream.redundant import RedundantStream
 from bybit_copyws.stream.reports import Reports, SlowWatch, callback_name
-from bybit_copyws.stream.rotation import Rotator
+from bybit_copyws.stream.rotation import Connection, Rotator
 from bybit_copyws.stream.stream import Stream, StreamSettings
 from bybit_copyws.stream.symbols import SymbolList, Ways
 from bybit_copyws.stream.workers import Workers
@@ -60,6 +66,7 @@ if TYPE_CHECKING:
 
 _log = GuardedLogger(__name__)
 _Callback = TypeVar("_Callback", bound=MessageCallback)
+_Live = TypeVar("_Live", LiveOrderBook, LiveTicker)
 
 _MIB = 2**20
 _CLOCK_TIMEOUT = 5.0  # seconds to ask for the exchange's clock, while a login waits
@@ -104,6 +111,10 @@ class CopyTradingClient:
             ``None`` for never.
         redundancy: 2 for two connections that carry the same public topics: each update is passed
             on once, whichever brings it first, and the loss of one connection is no gap.
+        reconcile: whether REST is asked, at the start and after each loss, for what the private
+            topics of the account do not tell; see :attr:`account`. ``False`` leaves it out: there
+            is only what the stream says, as it says it.
+        reconcile_timeout: seconds that messages of the account wait for REST at most.
         instruments_every: seconds after which the list of contracts is asked for again, where
             something needs it: a topic with a wildcard, or :attr:`instruments`.
         max_message_size: bytes; a longer message ends the link.
@@ -140,6 +151,8 @@ class CopyTradingClient:
         stale_after: Mapping[str, float | None] | None = None,
         rotate_every: float | None = None,
         redundancy: int = 1,
+        reconcile: bool = True,
+        reconcile_timeout: float = 10.0,
         instruments_every: float = 600.0,
         max_message_size: int = 16 * _MIB,
         backoff: Backoff | None = None,
@@ -175,6 +188,8 @@ class CopyTradingClient:
         if rotate_every is not None:
             check_seconds("rotate_every", rotate_every)
         check_seconds("instruments_every", instruments_every)
+        check_seconds("reconcile_timeout", reconcile_timeout)
+        check_flag("reconcile", reconcile)
         check_size("max_message_size", max_message_size)
         check_redundancy(redundancy)
         self._profile = found
@@ -213,6 +228,25 @@ class CopyTradingClient:
                 notify=self._notifier.post,
                 changed=self._tell_change,
             )
+        dialect = ACCOUNT_DIALECTS.get(self._profile.name)
+        if dialect is not None:
+            self._streams[Scope.PRIVATE] = PrivateStream(
+                self._profile,
+                AccountDesk(
+                    dialect,
+                    self._profile.max_args_chars,
+                    reconcile=reconcile,
+                    reconcile_timeout=reconcile_timeout,
+                ),
+                partial(self._make_stream, Scope.PRIVATE),
+                _Rest(lambda: self.rest),
+                reports=self._reports,
+                notify=self._notifier.post,
+                changed=self._tell_change,
+            )
+        self._reconcile = reconcile and dialect is not None
+        self._account: Account | None = None
+        self._kept: dict[str, LiveOrderBook | LiveTicker] = {}  # by topic; under rotator.switch
         self._workers = Workers(self._reports, self._tell_change)
         self._rotator = Rotator(self._streams, self._make_stream, self._notifier.post, rotate_every)
         ways = Ways(
@@ -231,6 +265,8 @@ class CopyTradingClient:
         changed: Callable[[], None] | None = None,
         name: str | None = None,
         slow: SlowWatch | None = None,
+        doubted: Callable[[], bool] = lambda: False,
+        quiet: bool = False,
     ) -> Stream:
         url = self._profile.url(self._environment, scope)
         private = scope is Scope.PRIVATE
@@ -246,6 +282,8 @@ class CopyTradingClient:
             reports=self._reports,
             measure_clock=self._measure_clock,
             slow=slow,
+            doubted=doubted,
+            quiet=quiet,
         )
 
     @classmethod
@@ -282,9 +320,9 @@ class CopyTradingClient:
             StreamClosed: the client was closed.
             ForkedError: the client belongs to the parent process.
         """
+        self._check_open()
         from bybit_copyws.rest.client import RestClient  # noqa: PLC0415 (takes time)
 
-        self._check_open()
         with self._lock:
             if self._rest is None:
                 self._rest = RestClient.beside_streams(
@@ -309,6 +347,82 @@ class CopyTradingClient:
         """
         self._check_process()
         return self._symbols.get()
+
+    @property
+    def account(self) -> Account:
+        """The account of the key: positions, orders, executions and wallet, kept up to date.
+
+        From the first use on its topics are subscribed, whatever else is. It is brought up by REST
+        as soon as there is a link, and after each loss.
+
+        Raises:
+            ConfigurationError: the client has no key.
+            StreamClosed: the client was closed.
+            ForkedError: the client belongs to the parent process.
+        """
+        self._check_open()
+        find_account_dialect(self._profile.name)
+        if self._reconcile:
+            self._prepare_rest()
+        for topic in ACCOUNT_DIALECTS[self._profile.name].topics.values():
+            self._parse(topic)
+        with self._rotator.switch:
+            stream = self._streams[Scope.PRIVATE]
+            assert isinstance(stream, PrivateStream)  # noqa: S101 (as the profile has a dialect)
+            if self._account is None:
+                stream.keep()
+                self._account = Account(stream, self)
+            account = self._account
+        self._start_streams()
+        return account
+
+    def order_book(self, symbol: str, depth: int = 50) -> LiveOrderBook:
+        """Return an order book that is kept up to date from now on.
+
+        The same symbol and depth give the same book; its ``close()`` ends it.
+
+        Args:
+            symbol: such as ``"BTCUSDT"``.
+            depth: levels a side, as the exchange offers them.
+
+        Raises:
+            ConfigurationError: there is no such topic, or no room for it on the connection.
+            StreamClosed: the client was closed.
+            ConnectFailed: the connection was given up.
+        """
+        topic = self._parse(f"orderbook.{depth}.{symbol}")
+        return self._keep(topic.wire, lambda: LiveOrderBook(symbol, depth, self))
+
+    def ticker(self, symbol: str) -> LiveTicker:
+        """Return a ticker that is kept up to date from now on; as :meth:`order_book`."""
+        topic = self._parse(f"tickers.{symbol}")
+        return self._keep(topic.wire, lambda: LiveTicker(symbol, self))
+
+    def _keep(self, wire: str, make: Callable[[], _Live]) -> _Live:
+        self._check_open()
+        with self._rotator.switch:
+            found = self._kept.get(wire)
+            if found is None:
+                found = self._kept[wire] = make()
+                try:
+                    found.open()
+                except Exception:
+                    del self._kept[wire]
+                    raise
+        return cast("_Live", found)
+
+    def _prepare_rest(self) -> None:
+        """Make the REST client that the account will ask.
+
+        Here and not in the thread that asks: a mistake in its URL shows here, and a process that is
+        forked in the middle of that thread's imports could never import the same.
+        """
+        try:
+            _ = self.rest
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                f"{error}. It is needed to reconcile the account; reconcile=False leaves that out"
+            ) from None
 
     def _measure_clock(self) -> int | None:
         """Ask by REST what the exchange's clock says, in ms; ``None`` if nobody can tell."""
@@ -359,6 +473,8 @@ class CopyTradingClient:
         names = list(dict.fromkeys(names_of(topic_or_topics)))
         patterns = [self._pattern(name) for name in names if is_pattern(name)]
         topics = [self._parse(name) for name in names if not is_pattern(name)]
+        if self._reconcile and any(topic.scope is Scope.PRIVATE for topic in topics):
+            self._prepare_rest()
         worker = None
         if delivery is not None:
             for each in topics:
@@ -564,6 +680,8 @@ class CopyTradingClient:
             for stream in self._rotator.streams():
                 stream.begin_close()
             self._workers.stop()
+            for kept in list(self._kept.values()):
+                kept.stale("the client was closed", time.monotonic())
             if rest is not None:
                 rest.close()
         self._done.set()
@@ -748,6 +866,27 @@ class CopyTradingClient:
                     self._streams[scope].unsubscribe(mine)
         self._workers.released(each.courier for each in handlers)
 
+    def resync(self, topic: str, reason: str) -> None:
+        """Subscribe a topic of the market anew, and tell why."""
+        event = BookResync(
+            time=time.time(), connection=Scope.PUBLIC.value, topic=topic, reason=reason
+        )
+        self._notifier.post([event])
+        with self._rotator.switch:
+            self._streams[Scope.PUBLIC].refresh(self._parse(topic))
+
+    def forget(self, topic: str) -> None:
+        """Keep a book or ticker no longer."""
+        with self._rotator.switch:
+            self._kept.pop(topic, None)
+
+    def private_error(self) -> StreamError | None:
+        """Return what ended the private connection for good, if anything."""
+        error = self._streams[Scope.PRIVATE].error
+        if error is not None:
+            return error
+        return StreamClosed("the client was closed") if self._closed else None
+
     def terminal_error(self, handlers: Sequence[Handler]) -> StreamError | None:
         """Return what ended the connections of some handlers for good, if anything."""
         for scope in {handler.topic.scope for handler in handlers}:
@@ -827,3 +966,22 @@ def _not_subscribed(name: str, callback: MessageCallback | None) -> str:
 def _wanted(handlers: Sequence[Handler], expansions: Sequence[Expansion]) -> bool:
     """Return whether a message may still come to one of a subscription's callbacks."""
     return any(each.active for each in handlers) or any(not each.ended for each in expansions)
+
+
+class _Rest:
+    """How the account asks REST: by the client's own, which is made when it is first needed.
+
+    Args:
+        get: returns it.
+    """
+
+    def __init__(self, get: Callable[[], RestClient]) -> None:
+        self._get = get
+
+    def exchange_ms(self) -> int:
+        """Return the exchange's time."""
+        return self._get().exchange_ms(_CLOCK_TIMEOUT)
+
+    def call(self, name: str, **params: Any) -> Any:
+        """Return the ``result`` of a call, as sent."""
+        return self._get().call(name, **params)

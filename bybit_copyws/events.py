@@ -156,6 +156,18 @@ class TopicStale(Event, frozen=True, kw_only=True):
     cure: str
 
 
+class BookResync(Event, frozen=True, kw_only=True):
+    """A book or ticker that the client keeps was wrong: it waits for a new snapshot, asked for now.
+
+    Attributes:
+        topic: which.
+        reason: what was wrong.
+    """
+
+    topic: str
+    reason: str
+
+
 class Blind(Event, frozen=True, kw_only=True):
     """Private data cannot be trusted for longer than ``blind_after``: a bot should stop trading.
 

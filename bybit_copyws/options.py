@@ -195,6 +195,16 @@ def check_redundancy(value: int) -> None:
         )
 
 
+def check_flag(name: str, value: bool) -> None:
+    """Refuse what is neither ``True`` nor ``False``: a text such as ``"no"`` would count as true.
+
+    Raises:
+        ConfigurationError: it is something else; the text names it.
+    """
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{name} must be True or False, not {value!r}")
+
+
 def check_size(name: str, value: int) -> None:
     """Refuse what can be no number of bytes.
 

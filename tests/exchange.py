@@ -17,6 +17,7 @@ def make_client(exchange: Any, **options: Any) -> CopyTradingClient:
     """Return a client that retries at once, with a budget of its own."""
     options.setdefault("backoff", Backoff(base=0.05, cap=0.1, good_after=0.0))
     options.setdefault("connection_budget", ConnectionBudget(100_000))
+    options.setdefault("reconcile", False)  # what is sent is what is delivered
     for name in ("api_key", "api_secret"):
         if name not in options:
             options[name] = getattr(exchange, name)

@@ -96,7 +96,8 @@ def test_a_whole_life_with_faults(
         health = client.health()
         ears.hear(client, subscription, health, vars(client), client._streams)
         ears.hear([vars(stream) for stream in client._streams.values()])
-        ears.hear([vars(stream._session) for stream in client._streams.values()])
+        lines = [getattr(stream, "line", stream) for stream in client._streams.values()]
+        ears.hear([vars(line) for line in lines], [vars(line._session) for line in lines])
     ears.hear(client)
     assert_silent(ears, canary)
     assert not list(tmp_path.iterdir())

@@ -6,6 +6,7 @@ connection's lock. Must not know what is asked of the exchange, nor why somethin
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, NamedTuple, Protocol
 
 from bybit_copyws.events import SubscriptionState
@@ -27,6 +28,29 @@ class Courier(Protocol):
 
     def figures(self) -> QueueHealth:
         """Return how the queue is doing."""
+
+
+class Follower(ABC):
+    """A callback that keeps something up to date, and must know when that may be wrong.
+
+    Attributes:
+        channel: its topic; set by the registry.
+    """
+
+    channel: Channel | None = None
+
+    @abstractmethod
+    def __call__(self, message: Message) -> None:
+        """Take a message."""
+
+    @abstractmethod
+    def doubt(self, reason: str, now: float) -> None:
+        """Note, at monotonic ``now``, that something may be missing; with the locks held."""
+
+    @property
+    @abstractmethod
+    def patience(self) -> float | None:
+        """For how many seconds its topic may be silent now; ``None`` for ever."""
 
 
 class Handler:
@@ -81,6 +105,7 @@ class Channel:
         topic: what it is.
         longest_silence: see above.
         routes: who gets its messages; replaced as a whole at each change.
+        followers: those of them that keep something up to date.
         sequence: finds messages that are missing by their numbers, or ``None``.
         last: of the last message: monotonic time, the exchange's time, wall clock at arrival in
             nanoseconds; ``None`` before the first.
@@ -95,6 +120,7 @@ class Channel:
     __slots__ = (
         "confirmed_at",
         "cures_tried",
+        "followers",
         "last",
         "longest_silence",
         "open_gap",
@@ -110,6 +136,7 @@ class Channel:
         self.topic = topic
         self.longest_silence = longest_silence
         self.routes: tuple[Route, ...] = ()
+        self.followers: tuple[Follower, ...] = ()
         self.sequence = BookSequence() if BookSequence.suits(topic) else None
         self.last: tuple[float, int | None, int] | None = None
         self.confirmed_at: float | None = None
@@ -118,6 +145,14 @@ class Channel:
         self.proof_needed = False
         self.owed_gap: Gap | None = None
         self.troubled = False
+
+    @property
+    def patience(self) -> float | None:
+        """For how many seconds it may be silent now; ``None`` for ever."""
+        if self.longest_silence is not None or not self.followers:
+            return self.longest_silence
+        limits = [each.patience for each in self.followers]
+        return min((limit for limit in limits if limit is not None), default=None)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
 """What may have been lost, of which topic, from when to when. Pure.
 
 A gap opens when a topic may have missed something; it closes when the exchange is known to send
-again: at the acknowledgement of the new subscription, or at the first message if that is sooner.
-The next message of the topic carries it, however late. A topic for which nothing was promised yet
-(never confirmed, no message seen) has no gap.
+again: at the acknowledgement of the new subscription, or at the first message if that is sooner;
+or when what was lost has been fetched from elsewhere. The next message of the topic carries it,
+however late. A topic for which nothing was promised yet (never confirmed, no message seen) has no
+gap.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ class Gaps:
             channel.troubled = True
             if channel.sequence is not None:
                 channel.sequence.reset()
+            for follower in channel.followers:
+                follower.doubt(reason, now.mono)
         self._emit(GapOpened, now, topics=gap.topics, since=gap.since, reason=reason)
 
     def promise(self, channels: Iterable[Channel], now: Instant) -> None:
@@ -71,18 +74,24 @@ class Gaps:
         channels = list(channels)
         for channel in channels:
             channel.confirmed_at = now.mono
-        self._end([channel for channel in channels if not channel.proof_needed], now)
+        self.end([channel for channel in channels if not channel.proof_needed], now)
 
-    def _end(self, channels: Iterable[Channel], now: Instant) -> None:
-        """Close the gaps of topics; those without one are passed over."""
+    def end(self, channels: Iterable[Channel], now: Instant, *, repaired: bool = False) -> None:
+        """Close the gaps of topics; those without one are passed over.
+
+        Args:
+            channels: the topics.
+            now: the time.
+            repaired: whether all that was lost was fetched from elsewhere.
+        """
         by_gap: dict[int, list[Channel]] = {}
         for channel in channels:
             if channel.open_gap is not None:
                 by_gap.setdefault(id(channel.open_gap), []).append(channel)
         for together in by_gap.values():
-            self._close(together, now)
+            self._close(together, now, repaired=repaired)
 
-    def _close(self, channels: Sequence[Channel], now: Instant) -> None:
+    def _close(self, channels: Sequence[Channel], now: Instant, *, repaired: bool) -> None:
         """Close the one gap of some topics; it may stay open for others."""
         opened = channels[0].open_gap
         assert opened is not None  # noqa: S101 (_end() passes no others)
@@ -91,6 +100,7 @@ class Gaps:
             opened,
             topics=names,
             until=now.wall,
+            repaired=repaired,
             last_seen={name: seen for name, seen in opened.last_seen.items() if name in names},
         )
         for channel in channels:
@@ -105,14 +115,18 @@ class Gaps:
         """
         channels = [channel for channel in channels if channel.open_gap is None]
         self.open(channels, reason, since, now)
-        self._end(channels, now)
+        self.end(channels, now)
 
     def take(self, channel: Channel, now: Instant) -> Gap | None:
         """Return what the next message of a topic must carry; it ends the gap if that lasts."""
         channel.proof_needed = False
-        self._end([channel], now)
+        self.end([channel], now)
+        return self.carry(channel)
+
+    def carry(self, channel: Channel) -> Gap | None:
+        """Return what the next message of a topic must carry: never a gap that lasts."""
         gap, channel.owed_gap = channel.owed_gap, None
-        channel.troubled = False
+        channel.troubled = channel.open_gap is not None
         return gap
 
 

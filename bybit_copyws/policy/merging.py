@@ -166,6 +166,10 @@ class Merger:
         if names:
             self._emit(SubscriptionConfirmed, now, topics=tuple(names))
 
+    def forget(self, wire: str) -> None:
+        """Begin anew with a topic: what comes next was asked for and is no repetition."""
+        self._arbiters.pop(wire, None)
+
     def take_new(self) -> list[tuple[int, set[str]]]:
         """Return, once, which lines have begun to carry which topics beside another line."""
         new = [(line, wires) for line, wires in enumerate(self._new) if wires]

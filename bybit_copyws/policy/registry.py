@@ -17,7 +17,7 @@ from typing import NamedTuple
 from bybit_copyws.errors import ConfigurationError
 from bybit_copyws.events import SubscriptionState
 from bybit_copyws.messages import MessageCallback
-from bybit_copyws.policy.channel import Channel, Courier, Handler, Route
+from bybit_copyws.policy.channel import Channel, Courier, Follower, Handler, Route
 from bybit_copyws.policy.staleness import longest_silence
 from bybit_copyws.wire.operations import SUBSCRIBE, args_size
 from bybit_copyws.wire.topics import Topic
@@ -55,6 +55,15 @@ class _Record:
             )
             for name in self.names(self.handlers)
         )
+
+    def reroute(self) -> None:
+        """Have messages go to the present handlers."""
+        channel = self.channel
+        channel.routes = self.routes()
+        callbacks = [handler.callback for handler in self.handlers]
+        channel.followers = tuple(each for each in callbacks if isinstance(each, Follower))
+        for follower in channel.followers:
+            follower.channel = channel
 
     def set_state(self, state: SubscriptionState, ret_msg: str | None = None) -> None:
         for handler in self.handlers:
@@ -271,7 +280,8 @@ class Registry:
 
     def refresh(self, wire: str) -> None:
         """Have a topic given up and subscribed anew; nothing if it is not active."""
-        self._records[wire].refresh = True
+        if wire in self._records:
+            self._records[wire].refresh = True
 
     def active(self) -> list[Channel]:
         """Return the topics that are wanted and confirmed."""
@@ -371,7 +381,7 @@ class Registry:
         for wire in wires:
             record = self._records.get(wire)
             if record is not None and record.handlers:
-                record.channel.routes = record.routes()
+                record.reroute()
                 channels[wire] = record.channel
             else:
                 channels.pop(wire, None)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,6 +104,7 @@ class Session:
         credentials: the key pair; needed for a private one.
         rng: source of the jitter.
         name: what events call the connection, if not after its scope.
+        doubted: returns whether private data cannot be trusted although nothing is missing here.
 
     Attributes:
         state: where the connection is.
@@ -127,6 +128,7 @@ class Session:
         credentials: Credentials | None,
         rng: random.Random,
         name: str | None = None,
+        doubted: Callable[[], bool] = lambda: False,
     ) -> None:
         self.state = State.IDLE
         self.registry = Registry(profile.max_args_chars, settings.stale_after)
@@ -146,6 +148,7 @@ class Session:
         self._settings = settings
         private = scope is Scope.PRIVATE
         self.login = Login(credentials, settings.auth_expires) if private and credentials else None
+        self._doubted = doubted
         self._trust = Trust(settings.blind_after) if private else None
         self._rng = rng
         self._pings = Pings(settings.ping_interval, settings.pong_timeout)
@@ -411,7 +414,7 @@ class Session:
         if self.state is State.IDLE and not (self.started and self.registry.wanted):
             return None
         gaps = [each.open_gap for each in self.registry.doubtful()]
-        if not gaps:
+        if not (gaps or self._doubted()):
             return None
         since = [now.mono - (now.wall - gap.since) for gap in gaps if gap is not None]
         return min((now.mono, *since))

@@ -63,7 +63,7 @@ def find_stale(channels: Iterable[Channel], now: float) -> list[Stale]:
     """
     found = []
     for channel in channels:
-        limit, alive_at = channel.longest_silence, channel.alive_at
+        limit, alive_at = channel.patience, channel.alive_at
         if limit is None or alive_at is None:
             continue
         if now < alive_at + limit:

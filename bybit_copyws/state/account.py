@@ -189,6 +189,17 @@ class AccountState(Trusted):
             self._linked = False
             return self.stale(reason, now)
 
+    def give_up(self, reason: str, now: float) -> list[Update]:
+        """Say that nothing can be reconciled on this link; return what has waited for it.
+
+        Messages wait no longer, until the link is lost.
+        """
+        with self._lock:
+            if self._released and self._reason == reason:
+                return []
+            self._run = None
+            return self._release(reason, now)
+
     def confirmed(self) -> None:
         """Say that the exchange has confirmed all four topics: from here on nothing is missed."""
         with self._lock:
@@ -196,7 +207,7 @@ class AccountState(Trusted):
 
     # The thread that asks
 
-    def begin(self, exchange_ms: int) -> bool:
+    def begin(self, exchange_ms: int, confirmed_for: float = 0.0) -> bool:
         """Begin a reconciliation; one that is under way no longer counts.
 
         It may begin while the account is live, too, as a look whether REST knows of anything that
@@ -204,6 +215,8 @@ class AccountState(Trusted):
 
         Args:
             exchange_ms: the exchange's time now.
+            confirmed_for: seconds since the first confirmation of all, for the first time: what
+                was executed since then and did not come is told.
 
         Returns:
             Whether it has begun: not without a link, for what happens after an answer and before
@@ -213,7 +226,7 @@ class AccountState(Trusted):
             if not self._linked or not self._reconcile:
                 return False
             if self._ask_since_ms is None:
-                self._ask_since_ms = exchange_ms - self._lookback_ms
+                self._ask_since_ms = exchange_ms - self._lookback_ms - round(confirmed_for * 1000)
             self._waiting.drop_handed_out()  # older than all answers
             self._content.unreadable = ""
             since_ms = max(min(self._ask_since_ms, exchange_ms), 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from bybit_copyws.errors import ConfigurationError
@@ -105,28 +105,59 @@ class Deliverer:
             message = Message(
                 name, envelope.type, ts, envelope.data, received_ns, raw, parser, None, gap
             )
-            for handler in handlers:
-                # First say what runs, then look whether it may: whoever has set `stopped` and then
-                # finds nothing running knows that nothing will.
-                self.running = (handler, started)
-                if self.stopped or not handler.active:
-                    continue
-                if handler.courier is not None:  # it counts, and tells what came of it
-                    handler.courier.put(handler, message)
-                    started = _now()
-                    continue
-                try:
-                    handler.callback(message)
-                except (KeyboardInterrupt, SystemExit) as error:
-                    self._receiver.interrupted(error)
-                except BaseException as error:  # noqa: BLE001 (user code: reported, the stream goes on)
-                    handler.failures += 1
-                    self._receiver.callback_failed(handler, error, message)
-                ended = _now()
-                handler.calls += 1
-                handler.seconds += ended - started
-                started = ended
+            started = self._call(handlers, message, started)
         self.running = None
+
+    def hand_out(self, channel: Channel, message: Message, gap: Gap | None) -> None:
+        """Call the callbacks of a message that was delivered to us; its gap is known."""
+        started = _now()
+        self.last_message = started
+        self.messages += 1
+        for name, parser, handlers in channel.routes:
+            own = Message(
+                name,
+                message.type,
+                message.ts,
+                message.data,
+                message.received_ns,
+                message.raw,
+                parser,
+                None,
+                gap,
+                message.source,
+            )
+            started = self._call(handlers, own, started)
+        self.running = None
+
+    def tell(self, handlers: Iterable[Handler], message: Message) -> None:
+        """Call callbacks of what is no message of a topic."""
+        self._call(handlers, message, _now())
+        self.running = None
+
+    def _call(self, handlers: Iterable[Handler], message: Message, started: float) -> float:
+        """Call callbacks; return when the last one has ended."""
+        for handler in handlers:
+            # First say what runs, then look whether it may: whoever has set `stopped` and then
+            # finds nothing running knows that nothing will.
+            self.running = (handler, started)
+            if self.stopped or not handler.active:
+                continue
+            if handler.courier is not None:  # it counts, and tells what came of it
+                handler.courier.put(handler, message)
+                started = _now()
+                continue
+            try:
+                handler.callback(message)
+            except (KeyboardInterrupt, SystemExit) as error:
+                self._receiver.interrupted(error)
+            except BaseException as error:  # noqa: BLE001 (user code: reported, the stream goes on)
+                handler.failures += 1
+                self._receiver.callback_failed(handler, error, message)
+            ended = _now()
+            handler.calls += 1
+            handler.seconds += ended - started
+            started = ended
+        return started
 
 
 class Dispatcher(Deliverer):

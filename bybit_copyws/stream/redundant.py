@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -24,19 +24,18 @@ from bybit_copyws.health import ConnectionHealth
 from bybit_copyws.messages import Gap, Message, MessageCallback
 from bybit_copyws.policy.channel import Channel, Courier, Handler
 from bybit_copyws.policy.identity import Arrival
-from bybit_copyws.policy.merging import Merger
+from bybit_copyws.policy.merging import Merger, Ready
 from bybit_copyws.stream.clock import Clock
 from bybit_copyws.stream.dispatcher import Deliverer
 from bybit_copyws.stream.figures import running, topics_health
 from bybit_copyws.stream.reports import Reports, Running, SlowWatch
 from bybit_copyws.stream.stream import Stream
+from bybit_copyws.stream.turns import Turns
 from bybit_copyws.wire.envelope import Envelope
 from bybit_copyws.wire.profiles import Profile
 from bybit_copyws.wire.topics import Scope, Topic
 
 LINES = 2
-_MOST_READY = 1_000  # messages that one run thread leaves to the other before it waits
-_ROOM_LOOK = 0.05  # seconds between two looks while it waits
 _LOOK = 0.02  # seconds between two looks at a line that comes back
 _BEST_FIRST = (
     State.ACTIVE,
@@ -93,8 +92,13 @@ class RedundantStream:
         self._merger = Merger(self.scope, LINES, profile.max_args_chars)
         self._delivery = Deliverer(self)
         self._lock = threading.Lock()
-        self._room = threading.Condition(self._lock)
-        self._delivers: int | None = None  # the thread
+        self._turns = Turns(
+            self._lock,
+            self._next,
+            lambda: len(self._merger.ready),
+            self._deliver,
+            lambda: self._delivery.stopped,
+        )
         self._inner: dict[str, list[list[Handler]]] = {}  # by wire topic and line
         # Lines that began to carry topics, and the pongs that must come on the others since.
         self._awaited: list[tuple[int, set[str], dict[int, int]]] = []
@@ -168,6 +172,13 @@ class RedundantStream:
         self._unwant(unwanted)
         self._changed()
 
+    def refresh(self, topic: Topic) -> None:
+        """Have a topic subscribed anew on both, for the snapshot with which it begins."""
+        with self._lock:
+            self._merger.forget(topic.wire)
+        for line in self._lines:
+            line.refresh(topic)
+
     def find(self, topic: Topic, callback: MessageCallback | None) -> list[Handler]:
         """Return the handlers of a topic, maybe of one callback only."""
         with self._lock:
@@ -189,7 +200,7 @@ class RedundantStream:
         self.mute()
         with self._lock:
             self._merger.close()
-            self._room.notify_all()
+            self._turns.wake()
         for line in self._lines:
             line.begin_close()
 
@@ -314,7 +325,7 @@ class RedundantStream:
                 self._merger.close()
         # What a line lets go by its end is delivered by its run thread; others deliver nothing.
         if self._merger.ready and threading.current_thread() in self._run_threads():
-            self._drain()
+            self._turns.drain()
         self._changed()
 
     def _run_threads(self) -> list[threading.Thread]:
@@ -360,41 +371,17 @@ class RedundantStream:
             # If something is missing before it, an event of the line has said so already.
             with self._lock:
                 self._merger.arrived(number, message.topic, arrival)
-            self._drain()
+            self._turns.drain()
 
         return take
 
-    def _drain(self) -> None:
-        """Deliver what is ready, or leave it to the other run thread as long as it keeps up."""
-        me = threading.get_ident()
-        with self._room:
-            while (
-                self._delivers not in (None, me)
-                and len(self._merger.ready) >= _MOST_READY
-                and not self._delivery.stopped
-            ):
-                self._room.wait(_ROOM_LOOK)
-            if self._delivers is not None:
-                return
-            self._delivers = me
-        try:
-            while self._deliver_next():
-                pass
-        except BaseException:
-            self._delivers = None
-            raise
+    def _next(self) -> Ready | None:
+        """Take what is to be delivered next; called with the lock held."""
+        ready = self._merger.next(self._clock.now())
+        self._notify(self._merger.take_events())
+        return ready
 
-    def _deliver_next(self) -> bool:
-        """Deliver one message; with nothing left, let go."""
-        with self._lock:
-            ready = self._merger.next(self._clock.now())
-            self._notify(self._merger.take_events())
-            if ready is None:
-                self._delivers = None
-            if len(self._merger.ready) == _MOST_READY - 1:
-                self._room.notify_all()
-        if ready is None:
-            return False
+    def _deliver(self, ready: Ready) -> None:
         arrival = ready.arrival
         envelope = Envelope(
             topic=ready.channel.topic.wire,
@@ -404,7 +391,6 @@ class RedundantStream:
             data=arrival.data,
         )
         self._delivery.deliver(envelope, ready.channel, arrival.received_ns, arrival.raw)
-        return True
 
     # For the dispatcher, in the run thread that delivers
 
@@ -443,7 +429,3 @@ def _nobody(_: bool) -> bool:
 
 def _has_more_links(line: Stream, links: int) -> bool:
     return line.links > links
-
-
-Connection: TypeAlias = Stream | RedundantStream
-"""The public or the private connection of a client."""

@@ -18,12 +18,15 @@ from bybit_copyws.events import Event, State
 from bybit_copyws.policy.handover import SNAPSHOT_FIRST, go_on
 from bybit_copyws.stream.detour import Held, Hold, Notes
 from bybit_copyws.stream.log import THREADS, GuardedLogger
-from bybit_copyws.stream.redundant import Connection, RedundantStream
+from bybit_copyws.stream.private import PrivateStream
+from bybit_copyws.stream.redundant import RedundantStream
 from bybit_copyws.stream.stream import Stream
 from bybit_copyws.wire.topics import Scope
 
 _log = GuardedLogger(__name__)
 Notify: TypeAlias = Callable[[Sequence[Event]], None]
+Connection: TypeAlias = Stream | RedundantStream | PrivateStream
+"""The public or the private connection of a client."""
 
 _GOODBYE = 2.0  # seconds for the threads of a connection that did not take over
 _LOOK = 0.02  # seconds between two looks whether the new connection brings data
@@ -257,9 +260,12 @@ class Rotator:
                 if isinstance(old, RedundantStream):
                     old.renew(timeout)
                     continue
+                if isinstance(old, PrivateStream):
+                    gate = Gate(old.hear)
+                    Rotation(old.line, old.make_line(gate), self, gate).run(timeout)
+                    continue
                 gate = Gate(self._post)
-                new = self._make(scope, gate)
-                Rotation(old, new, self, gate).run(timeout)
+                Rotation(old, self._make(scope, gate), self, gate).run(timeout)
 
     # For a rotation
 
@@ -285,7 +291,11 @@ class Rotator:
                 gate.open = False
                 return False
             del self._coming[new]
-            self._streams[old.scope] = new
+            place = self._streams[old.scope]
+            if isinstance(place, PrivateStream):
+                place.line = new
+            else:
+                self._streams[old.scope] = new
             return True
 
     def drop(self, stream: Stream) -> None:

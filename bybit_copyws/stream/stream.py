@@ -99,6 +99,9 @@ class Stream:
         measure_clock: returns what the exchange's clock says, in milliseconds since 1970, or
             ``None``; it may block, and is called in the run thread before a login is tried again.
         slow: what its heartbeat looks at, if not at its own callbacks.
+        doubted: returns whether private data cannot be trusted although this connection misses
+            nothing; called with its locks held.
+        quiet: whether somebody else logs what its events mean.
     """
 
     def __init__(
@@ -115,6 +118,8 @@ class Stream:
         reports: Reports,
         measure_clock: Callable[[], int | None],
         slow: SlowWatch | None = None,
+        doubted: Callable[[], bool] = lambda: False,
+        quiet: bool = False,
     ) -> None:
         self.scope = scope
         self.name = name or scope.value
@@ -125,6 +130,7 @@ class Stream:
             check_safe_for_secrets(self._endpoint, settings.context, self._proxy)
         self._settings = settings
         self._notify = notify
+        self._quiet = quiet
         self._changed = changed
         self._reports = reports
         self._measure_clock = measure_clock
@@ -137,6 +143,7 @@ class Stream:
             credentials,
             random.Random(),  # noqa: S311 (jitter)
             self.name,
+            doubted,
         )
         self._dispatcher = Dispatcher(self._session.registry, profile.topics, self)
         self._lock = threading.Lock()
@@ -148,7 +155,7 @@ class Stream:
         self._successor: Callable[[bool], bool] | None = None
         self._retired = False
         self._predecessor: Stream | None = None  # whose thread still delivers for this one
-        self._slow = slow or SlowWatch(self._running, reports)
+        self._slow = slow or SlowWatch(self.running, reports)
         self._bad_messages = 0
         self._warned = False
 
@@ -183,6 +190,29 @@ class Stream:
             self._session.replan(now)
 
         self._apply(change)
+
+    def refresh(self, topic: Topic) -> None:
+        """Have a topic given up and subscribed anew, for the snapshot with which it begins."""
+
+        def change(now: Instant) -> None:
+            self._session.registry.refresh(topic.wire)
+            self._session.replan(now)
+
+        self._apply(change)
+
+    def look(self, report: Callable[[Instant], None] = lambda _: None) -> None:
+        """Look whether private data can be trusted, after something outside has changed.
+
+        Args:
+            report: called first, with the locks held: all events so far have been handed on.
+        """
+        self._apply(report)
+
+    def running(self) -> list[Running]:
+        """Return which callbacks run now."""
+        with self._lock:
+            handlers = self._session.registry.handlers
+        return running(self._dispatcher, handlers)
 
     def find(self, topic: Topic, callback: MessageCallback | None) -> list[Handler]:
         """Return the handlers of a topic, maybe of one callback only."""
@@ -563,11 +593,6 @@ class Stream:
         since = self._closing_since
         return since is None or self._clock.now().mono - since >= _CLOSE_WAIT
 
-    def _running(self) -> list[Running]:
-        with self._lock:
-            handlers = self._session.registry.handlers
-        return running(self._dispatcher, handlers)
-
     # Inside
 
     def _apply(self, change: Callable[[Instant], _T]) -> _T:
@@ -588,7 +613,7 @@ class Stream:
                 self._notify(events)  # never blocks; here, so that events keep their order
         if ending is not None and transport is not None:
             transport.end()
-        for event in events:
+        for event in () if self._quiet else events:
             _log.info("= %s", event)
         self._warn_once()
         self._changed()

@@ -38,8 +38,8 @@ from bybit_copyws.policy.refresh import Phase, Refresh
 from bybit_copyws.policy.wildcards import Change, Expansion, Pattern
 from bybit_copyws.state.instruments import Instruments
 from bybit_copyws.stream.clock import Clock
-from bybit_copyws.stream.log import GuardedLogger
-from bybit_copyws.stream.refresher import Refresher
+from bybit_copyws.stream.due import DueThread
+from bybit_copyws.stream.log import THREADS, GuardedLogger
 from bybit_copyws.wire.topics import Scope, Topic
 
 _log = GuardedLogger(__name__)
@@ -91,7 +91,7 @@ class SymbolList:
         self._instruments: Instruments | None = None
         self._expansions: tuple[Expansion, ...] = ()
         self._started = False
-        self._refresher: Refresher | None = None
+        self._refresher: DueThread | None = None
 
     # The list
 
@@ -113,7 +113,7 @@ class SymbolList:
     def beat(self) -> float | None:
         """Ask for the list if it is time; return seconds until the next look, ``None`` for the end.
 
-        Called by the thread of the :class:`Refresher`.
+        Called by the thread of the list.
         """
         with self._turn:
             if self._wait() == 0.0:
@@ -298,7 +298,7 @@ class SymbolList:
             if self._refresher is not None:
                 self._refresher.wake()
             elif self._started and self._refresh.phase not in (Phase.IDLE, Phase.ENDED):
-                refresher = Refresher(self)
+                refresher = DueThread(f"{THREADS}symbols", self.beat)
                 refresher.start()
                 self._refresher = refresher
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from dataclasses import dataclass, field
+from statistics import median
 
 import psutil
 
@@ -40,15 +41,16 @@ class Growth:
         memory = self.memory[warm_up:]
         if len(memory) < 3:
             return ["too few looks at memory, threads and descriptors"]
-        # Thirds: a single look may catch a moment of work.
+        # Thirds, and their middles: a single look may catch a moment of work, such as the thread
+        # that looks up a name.
         third = len(memory) // 3
         first, last = sum(memory[:third]) / third, sum(memory[-third:]) / third
         if last - first > self.most_mib:
             found.append(f"memory grew by {last - first:.1f} MiB")
         for name, counts in (("threads", self.threads), ("descriptors", self.descriptors)):
-            first_most, last_most = max(counts[warm_up:][:third]), max(counts[-third:])
-            if last_most > first_most:
-                found.append(f"{name} grew from {first_most} to {last_most}")
+            usual, later = median(counts[warm_up:][:third]), median(counts[-third:])
+            if later > usual:
+                found.append(f"{name} grew from {usual} to {later}")
         return found
 
     def __str__(self) -> str:

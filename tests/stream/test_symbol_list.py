@@ -19,7 +19,7 @@ from bybit_copyws.policy.refresh import Refresh
 from bybit_copyws.policy.registry import Registry
 from bybit_copyws.policy.wildcards import Pattern
 from bybit_copyws.state.instruments import Instruments, parse_instrument
-from bybit_copyws.stream.refresher import Refresher
+from bybit_copyws.stream.due import DueThread
 from bybit_copyws.stream.symbols import SymbolList, Ways
 from bybit_copyws.wire.profiles import COPY_TRADING_V3
 from bybit_copyws.wire.topics import Topic
@@ -308,17 +308,17 @@ class Beats:
 
 def test_the_thread_looks_when_it_is_time_and_ends_at_the_end() -> None:
     beats = Beats(0.0, 0.0, None)
-    refresher = Refresher(beats)
+    refresher = DueThread("beats", beats.beat)
     refresher.start()
     refresher.thread.join(5.0)
-    assert beats.threads == ["bybit-copyws:symbols"] * 3
+    assert beats.threads == ["beats"] * 3
     assert not refresher.thread.is_alive()
     assert refresher.thread.daemon
 
 
 def test_the_thread_can_be_woken(eventually: Eventually) -> None:
     beats = Beats(600.0, None)
-    refresher = Refresher(beats)
+    refresher = DueThread("beats", beats.beat)
     refresher.start()
     assert eventually(lambda: len(beats.threads) == 1)
     refresher.wake()
@@ -328,7 +328,7 @@ def test_the_thread_can_be_woken(eventually: Eventually) -> None:
 
 def test_the_thread_outlives_a_bug(caplog: pytest.LogCaptureFixture) -> None:
     beats = Beats(ZeroDivisionError(), None)
-    refresher = Refresher(beats)
+    refresher = DueThread("beats", beats.beat)
     refresher.start()
     refresher.wake()  # do not wait as long as after a bug
     refresher.thread.join(5.0)

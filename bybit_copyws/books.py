@@ -1,0 +1,186 @@
+"""Order books and tickers that a client keeps up to date by itself.
+
+What a message does to one is pure and elsewhere (:mod:`bybit_copyws.state`); here are the topic
+behind it, the new snapshot when one is needed, and the user's callbacks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from bybit_copyws.messages import Message, MessageCallback
+from bybit_copyws.options import check_callback
+from bybit_copyws.policy.channel import Follower
+from bybit_copyws.policy.repeats import Repeats
+from bybit_copyws.state.order_book import OrderBook
+from bybit_copyws.state.status import LiveState, Outcome, Status
+from bybit_copyws.state.ticker import Ticker
+from bybit_copyws.stream.reports import callback_name
+from bybit_copyws.subscription import Subscription
+
+_SNAPSHOT_WITHIN = 10.0  # seconds of silence after which a snapshot is asked for again
+
+
+class Keeping(Protocol):
+    """What a keeper needs of its client."""
+
+    def subscribe(self, topic_or_topics: str, callback: MessageCallback) -> Subscription:
+        """Call a function for every message of a topic."""
+
+    def resync(self, topic: str, reason: str) -> None:
+        """Subscribe a topic anew, and tell why."""
+
+    def forget(self, topic: str) -> None:
+        """Keep what a topic is for no longer."""
+
+
+class Keeper(Follower):
+    """Feeds one book or ticker; runs in whatever thread delivers its topic.
+
+    Args:
+        state: what is kept.
+        client: who keeps it.
+        counted: whether the messages are numbered, so that a hole shows by itself.
+    """
+
+    def __init__(self, state: OrderBook | Ticker, client: Keeping, *, counted: bool) -> None:
+        self.state = state
+        self.subscription: Subscription | None = None
+        self._client = client
+        self._counted = counted
+        self._repeats = Repeats()
+        self.__qualname__ = f"{type(state).__name__}({state.topic})"
+
+    def __call__(self, message: Message) -> None:
+        """Apply a message."""
+        state, now = self.state, time.monotonic()
+        if message.gap is not None and not self._counted and message.type != "snapshot":
+            state.resync(message.gap.reason, now)
+            self._resync(message.gap.reason, now)
+        result = state.apply(message.type, message.data, message.ts, now)
+        if result.outcome is Outcome.OUT_OF_SYNC:
+            self._resync(result.reason, now)
+        elif result.outcome is Outcome.IGNORED:
+            self._resync(f"no snapshot has come: {state.reason}", now)
+        channel = self.channel
+        if channel is not None and channel.open_gap is not None:  # it came before what is missing
+            state.stale(channel.open_gap.reason, now)
+
+    def doubt(self, reason: str, now: float) -> None:
+        """Say that the content may be old."""
+        self.state.stale(reason, now)
+
+    @property
+    def patience(self) -> float | None:
+        """For how long the topic may be silent: not for ever while a snapshot is awaited."""
+        return _SNAPSHOT_WITHIN if self.state.status is Status.SYNCING else None
+
+    def on_update(self, callback: Callable[[Any], object]) -> Subscription:
+        """Call a function after each message."""
+        return self._client.subscribe(self.state.topic, _With(callback, self.state))
+
+    def open(self) -> None:
+        """Begin to keep it."""
+        self.subscription = self._client.subscribe(self.state.topic, self)
+
+    def close(self) -> None:
+        """Keep it no longer."""
+        if self.subscription is not None:
+            self.subscription.unsubscribe()
+        self.state.stale("it is not kept any more", time.monotonic())
+        self._client.forget(self.state.topic)
+
+    def _resync(self, reason: str, now: float) -> None:
+        if self._repeats.ask(now):
+            self._client.resync(self.state.topic, reason)
+
+
+class _With:
+    """Calls a function with what is kept instead of the message.
+
+    Args:
+        callback: the function.
+        state: its argument.
+    """
+
+    def __init__(self, callback: Callable[[Any], object], state: object) -> None:
+        self._callback, self._state = callback, state
+        self.__qualname__ = callback_name(callback)
+
+    def __call__(self, _: Message) -> None:
+        self._callback(self._state)
+
+
+class _Live(LiveState):
+    """What books and tickers have that a client keeps."""
+
+    __slots__ = ()
+
+    _keeper: Keeper
+
+    @property
+    def subscription(self) -> Subscription | None:
+        """The handle of its topic, which says whether the exchange accepted that."""
+        return self._keeper.subscription
+
+    def age(self, now: float | None = None) -> float:
+        """Return the seconds since the exchange last confirmed the content.
+
+        Args:
+            now: monotonic seconds; ``None`` for now.
+
+        Returns:
+            Infinity if nothing was ever confirmed.
+        """
+        return super().age(time.monotonic() if now is None else now)
+
+    def on_update(self, callback: Callable[[Any], object]) -> Subscription:
+        """Call a function with this after each message of its topic, in the same thread.
+
+        Returns:
+            Its handle; ``unsubscribe()`` ends it.
+
+        Raises:
+            ConfigurationError: the callback is not callable.
+            StreamClosed: the client was closed.
+        """
+        check_callback(callback, "callback", "what is kept")
+        return self._keeper.on_update(callback)
+
+    def open(self) -> None:
+        """Begin to keep it; for the client."""
+        self._keeper.open()
+
+    def close(self) -> None:
+        """Keep it no longer; its topic is given up if no other callback wants it."""
+        self._keeper.close()
+
+
+class LiveOrderBook(_Live, OrderBook):
+    """An order book that its client keeps; made by :meth:`CopyTradingClient.order_book`.
+
+    It asks for a new snapshot whenever it finds itself wrong, and says so as ``BookResync``. It is
+    ``STALE`` at the very moment its link is lost, or its topic may have missed something.
+    """
+
+    __slots__ = ("_keeper",)
+
+    def __init__(self, symbol: str, depth: int, client: Keeping) -> None:
+        super().__init__(symbol, depth)
+        self._keeper = Keeper(self, client, counted=True)
+
+
+class LiveTicker(_Live, Ticker):
+    """A ticker that its client keeps; made by :meth:`CopyTradingClient.ticker`.
+
+    As :class:`LiveOrderBook`; but its messages have no numbers, so after any doubt it asks for a
+    new snapshot.
+    """
+
+    __slots__ = ("_keeper",)
+
+    def __init__(self, symbol: str, client: Keeping) -> None:
+        super().__init__(symbol)
+        self._keeper = Keeper(self, client, counted=False)
