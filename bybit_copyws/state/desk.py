@@ -109,6 +109,7 @@ class AccountDesk:
         self._leaving: set[str] = set()  # given up by the user, and not yet told to be
         self._refused: dict[str, str] = {}  # topics, and what the exchange said
         self._linked_at: float | None = None  # when it had confirmed all for the first time
+        self._missed_since = False  # whether anything may have been missed since then
         self._was_whole = False
         self._events: list[Event] = []
 
@@ -230,6 +231,7 @@ class AccountDesk:
         """Take what the connection says of topics of the account."""
         if isinstance(event, GapOpened):
             self.state.stale(event.reason, now.mono)
+            self._missed_since = self._linked_at is not None
             self._was_whole = False  # the gap of the topics that it names is opened here
             since = now.mono - (now.wall - event.since)
             self.gaps.open(self._channels(wires), event.reason, since, now)
@@ -313,7 +315,7 @@ class AccountDesk:
 
     def begin(self, exchange_ms: int, now: Instant) -> bool:
         """Begin a reconciliation, see :meth:`AccountState.begin`."""
-        since = self._linked_at
+        since = self._linked_at if self._missed_since else None
         return self.state.begin(exchange_ms, 0.0 if since is None else now.mono - since)
 
     @property

@@ -12,6 +12,8 @@ from collections import defaultdict, deque
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from account_facts import Facts, facts_of
+
 from bybit_copyws.messages import Message
 from bybit_copyws.rest.dialects import find_dialect
 from bybit_copyws.rest.params import wire_params
@@ -92,6 +94,7 @@ class Venue:
         self.now_ms = START
         self.connected = False
         self.on_the_way: deque[Message] = deque()
+        self.facts = Facts(profile, self.account)
         self._rest = find_dialect(profile)
 
     def step(self) -> None:
@@ -141,40 +144,6 @@ class Venue:
         result = render_result(self.profile, question.call, self.account, texts, self.now_ms)
         return json.loads(json.dumps(result))
 
-    # What is true
-
-    def positions(self) -> dict[Any, Any]:
-        rows = self._all("positions")
-        models = (self._model(Kind.POSITION, row) for row in rows)
-        return {(m.symbol, m.position_idx): position_facts(m, self.profile) for m in models}
-
-    def orders(self) -> dict[Any, Any]:
-        ended = find_account_dialect(self.profile).ended
-        models = [self._model(Kind.ORDER, row) for row in self._all("orders")]
-        return {m.order_id: order_facts(m, self.profile) for m in models if m.status not in ended}
-
-    def wallet(self) -> tuple[Any, ...]:
-        wallet = self.account.wallet
-        return wallet.wallet_balance, wallet.available_balance
-
-    def exec_ids(self, symbol: str | None = None) -> list[str]:
-        """Return the ids of what the stream tells (v3: no funding), oldest first."""
-        return [
-            each.exec_id
-            for each in reversed(list(self.account.executions))
-            if symbol in (None, each.symbol)
-            and (self.profile == "v5" or each.exec_type != "Funding")
-        ]
-
-    def _all(self, name: str) -> list[Any]:
-        params = {"category": "linear", "settleCoin": "USDT", "limit": "100"}
-        result = render_result(self.profile, name, self.account, params, self.now_ms)
-        assert not result.get("nextPageCursor")
-        return result["list"]
-
-    def _model(self, kind: Kind, row: Any) -> Any:
-        return PARSERS[kind](Message("truth", None, None, [row], 0, b""))[0]
-
 
 def received(raw: bytes) -> Message:
     envelope = json.loads(raw)
@@ -182,20 +151,6 @@ def received(raw: bytes) -> Message:
     kind = find_account_dialect("v3").kind_of(topic)
     assert kind is not None
     return Message(topic, None, ts, envelope["data"], 0, raw, PARSERS[kind])
-
-
-def position_facts(model: Any, profile: str) -> tuple[Any, ...]:
-    facts = (model.side, model.size, model.entry_price, model.leverage, model.position_margin)
-    facts += (model.cum_realised_pnl, model.liq_price)
-    return (*facts, model.take_profit or 0, model.stop_loss or 0) if profile == "v5" else facts
-
-
-def order_facts(model: Any, profile: str) -> tuple[Any, ...]:
-    facts = (model.status, model.symbol, model.side, model.price, model.qty)
-    facts += (model.cum_exec_value, model.cum_exec_fee)
-    if profile == "v5":
-        facts += (model.cum_exec_qty,)
-    return facts
 
 
 class Follower:
@@ -338,13 +293,9 @@ class Run:
             return
         self.compared += 1
         profile = venue.profile
-        held = {key: position_facts(each, profile) for key, each in view.positions.items()}
-        assert held == venue.positions()
-        assert {k: order_facts(o, profile) for k, o in view.orders.items()} == venue.orders()
-        assert view.wallet is not None
-        assert (view.wallet.wallet_balance, view.wallet.available_balance) == venue.wallet()
+        assert facts_of(view, profile) == venue.facts.all(venue.now_ms)
         told = [e.exec_id for e in view.executions if profile == "v5" or e.exec_type != "Funding"]
-        assert sorted(map(str, told)) == sorted(venue.exec_ids())
+        assert sorted(map(str, told)) == sorted(venue.facts.exec_ids())
 
     def check_what_was_handed_out(self) -> None:
         follower, venue = self.follower, self.venue
@@ -359,7 +310,7 @@ class Run:
                     if each.symbol == symbol
                     and (venue.profile == "v5" or each.exec_type != "Funding")
                 ]
-                assert told == venue.exec_ids(symbol)
+                assert told == venue.facts.exec_ids(symbol)
         sizes = {key: each.size for key, each in follower.positions.items() if each.size}
         assert sizes == {key: each.size for key, each in self.state.view.positions.items()}
         ended = find_account_dialect(venue.profile).ended
