@@ -7,6 +7,8 @@ The public names, nothing else. Models are in :mod:`bybit_copyws.models`, lifecy
 
 import logging
 
+from bybit_copyws.account import Account
+from bybit_copyws.books import LiveOrderBook, LiveTicker
 from bybit_copyws.client import CopyTradingClient
 from bybit_copyws.delivery import Worker
 from bybit_copyws.errors import (
@@ -27,13 +29,18 @@ from bybit_copyws.health import Health
 from bybit_copyws.messages import Gap, Message, MessageCallback
 from bybit_copyws.policy.backoff import Backoff
 from bybit_copyws.policy.budget import ConnectionBudget
+from bybit_copyws.state.account_view import AccountView
 from bybit_copyws.state.instruments import Instrument, Instruments
+from bybit_copyws.state.life_cycle import CopyTrade, TradeChange, TradeEvent
+from bybit_copyws.state.status import Status
 from bybit_copyws.stream.shared_budget import SharedConnectionBudget
 from bybit_copyws.subscription import Subscription
 from bybit_copyws.version import __version__
 from bybit_copyws.wire.profiles import Environment, Profile
 
 __all__ = [
+    "Account",
+    "AccountView",
     "AuthenticationError",
     "Backoff",
     "BybitCopyWSError",
@@ -41,6 +48,7 @@ __all__ = [
     "ConnectFailed",
     "ConnectionBudget",
     "ConnectionLost",
+    "CopyTrade",
     "CopyTradingClient",
     "Environment",
     "ForkedError",
@@ -49,17 +57,22 @@ __all__ = [
     "HeartbeatTimeout",
     "Instrument",
     "Instruments",
+    "LiveOrderBook",
+    "LiveTicker",
     "Message",
     "MessageCallback",
     "Profile",
     "ProtocolError",
     "SharedConnectionBudget",
     "State",
+    "Status",
     "StreamClosed",
     "StreamError",
     "Subscription",
     "SubscriptionError",
     "SubscriptionState",
+    "TradeChange",
+    "TradeEvent",
     "Worker",
     "__version__",
 ]

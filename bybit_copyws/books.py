@@ -58,12 +58,13 @@ class Keeper(Follower):
         state, now = self.state, time.monotonic()
         if message.gap is not None and not self._counted and message.type != "snapshot":
             state.resync(message.gap.reason, now)
-            self._resync(message.gap.reason, now)
+            if self._repeats.ask(now):
+                self._client.resync(state.topic, message.gap.reason)
         result = state.apply(message.type, message.data, message.ts, now)
-        if result.outcome is Outcome.OUT_OF_SYNC:
-            self._resync(result.reason, now)
-        elif result.outcome is Outcome.IGNORED:
-            self._resync(f"no snapshot has come: {state.reason}", now)
+        if result.outcome is Outcome.OUT_OF_SYNC and self._repeats.ask(now):
+            self._client.resync(state.topic, result.reason)
+        elif result.outcome is Outcome.IGNORED and self._repeats.again(now):
+            self._client.resync(state.topic, f"no snapshot has come: {state.reason}")
         channel = self.channel
         if channel is not None and channel.open_gap is not None:  # it came before what is missing
             state.stale(channel.open_gap.reason, now)
@@ -91,10 +92,6 @@ class Keeper(Follower):
             self.subscription.unsubscribe()
         self.state.stale("it is not kept any more", time.monotonic())
         self._client.forget(self.state.topic)
-
-    def _resync(self, reason: str, now: float) -> None:
-        if self._repeats.ask(now):
-            self._client.resync(self.state.topic, reason)
 
 
 class _With:
