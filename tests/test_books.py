@@ -81,6 +81,14 @@ def is_younger(book: LiveOrderBook, moment: float) -> Callable[[], bool]:
     return lambda: book.age() < time.monotonic() - moment
 
 
+def covered_twice(client: CopyTradingClient, reconnects: int) -> Callable[[], bool]:
+    def look() -> bool:
+        public = client.health().connections["public"]
+        return public.covered_twice == 2 and public.reconnects == reconnects
+
+    return look
+
+
 def live(state: LiveOrderBook | LiveTicker) -> Callable[[], bool]:
     return lambda: state.status is Status.LIVE
 
@@ -147,8 +155,9 @@ def test_two_connections_keep_one_book(
         client.listen(resyncs.append, BookResync)
         book, ticker = client.order_book(BTC), client.ticker(BTC)
         assert eventually(live(book))
-        for conn_id in [each.conn_id for each in lively.connections if each.scope == "public"]:
-            assert eventually(lambda: client.health().connections["public"].covered_twice == 2)
+        conn_ids = [each.conn_id for each in lively.connections if each.scope == "public"]
+        for count, conn_id in enumerate(conn_ids):
+            assert eventually(covered_twice(client, count))
             lively.drop(conn_id=conn_id, how="rst")
             assert book.status is Status.LIVE
             assert ticker.status is Status.LIVE
