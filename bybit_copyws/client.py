@@ -267,6 +267,7 @@ class CopyTradingClient:
         slow: SlowWatch | None = None,
         doubted: Callable[[], bool] = lambda: False,
         quiet: bool = False,
+        patience: float = 1.0,
     ) -> Stream:
         url = self._profile.url(self._environment, scope)
         private = scope is Scope.PRIVATE
@@ -274,7 +275,7 @@ class CopyTradingClient:
             scope,
             self._profile,
             url,
-            self._settings,
+            self._settings if patience == 1.0 else self._settings.with_patience(patience),
             self._credentials if private else None,
             name=name,
             notify=notify,
@@ -528,6 +529,7 @@ class CopyTradingClient:
         Raises:
             ConfigurationError: as :meth:`subscribe` does.
         """
+        names_of(topics)
 
         def register(callback: _Callback) -> _Callback:
             self.subscribe(topics, callback, delivery=delivery)
@@ -724,10 +726,13 @@ class CopyTradingClient:
             TimeoutError: the new connection did not bring its data in time.
             StreamError: the new connection could not be had.
             StreamClosed: the client was closed.
-            ConfigurationError: this is a callback, which would wait for itself.
+            ConfigurationError: the client was not started; or this is a callback, which would wait
+                for itself.
         """
         self._check_open()
-        check_timeout(timeout)
+        check_seconds("timeout", timeout)
+        if not self._started:
+            raise ConfigurationError("start() the client before rotating its connections")
         if self._in_a_callback_of(threading.get_ident()):
             raise ConfigurationError("rotate() inside a callback would wait for that callback")
         self._rotator.rotate(timeout)
@@ -739,8 +744,11 @@ class CopyTradingClient:
             AuthenticationError: the exchange refused the key; everything is closed.
             ConnectFailed: a connection was given up, see :class:`Backoff`; everything is closed.
             StreamClosed: the client was closed before.
+            ConfigurationError: this is a callback, which would wait for itself.
             BaseException: a ``KeyboardInterrupt`` or ``SystemExit`` that a callback raised.
         """
+        if self._in_a_callback_of(threading.get_ident()):
+            raise ConfigurationError("run_forever() inside a callback would wait for that callback")
         try:
             self.start()
             while not self._done.wait(_FOREVER_LOOK) and self._error() is None:
@@ -897,6 +905,8 @@ class CopyTradingClient:
 
     def troubles(self) -> str:
         """Say why there are no links, to be put behind an error."""
+        if not self._started:
+            return "; the client was not started: start() it first"
         return "".join(
             f"; {who}: {trouble}"
             for who, trouble in (

@@ -14,6 +14,10 @@ from bybit_copyws.wire.topics import TopicSpec
 
 _MIB = 1024 * 1024
 _OVERFLOWS: tuple[str, ...] = get_args(Overflow)
+# What their messages tell is not told again.
+_HAPPENINGS = frozenset(
+    {"publicTrade", "liquidation", "allLiquidation", "copyTradeExecution", "execution"}
+)
 _MOST_MESSAGES = 10_000_000
 _MOST_BYTES = 2**40
 
@@ -21,6 +25,8 @@ _MOST_BYTES = 2**40
 @dataclass(frozen=True)
 class Worker:
     """Run a callback in a thread of its own, behind a queue that is bounded.
+
+    It is only a setting: each ``subscribe`` call that is given it makes a thread of its own.
 
     Without it, a callback runs in the run thread of its connection, and a slow one holds up all
     that is read there. One ``subscribe`` call has one thread and one queue for all its topics.
@@ -84,10 +90,18 @@ def check_topic(name: str, spec: TopicSpec, worker: Worker) -> None:
         worker: what was asked for.
 
     Raises:
-        ConfigurationError: a book that is sent as changes, of which only the latest were kept.
+        ConfigurationError: trades, or a book that is sent as changes, of which only the latest were
+            kept.
     """
     parts = spec.parts
-    if worker.overflow != "latest" or "depth" not in parts:
+    if worker.overflow != "latest":
+        return
+    if spec.channel in _HAPPENINGS:
+        raise ConfigurationError(
+            f"topic {name!r} cannot be delivered with overflow='latest': each message tells of "
+            "something else, and what is left out is lost. Use 'block' or 'drop_oldest'"
+        )
+    if "depth" not in parts:
         return
     values = name.split(".")
     place = 1 + parts.index("depth")

@@ -147,7 +147,7 @@ class TopicStale(Event, frozen=True, kw_only=True):
 
     Attributes:
         topic: as the user named it.
-        age: seconds since its last sign of life.
+        age: seconds since its last message, or its confirmation if there was none.
         cure: what the client does about it.
     """
 
@@ -175,9 +175,11 @@ class Blind(Event, frozen=True, kw_only=True):
 
     Attributes:
         seconds: for how long it cannot be trusted so far.
+        reason: why, in words.
     """
 
     seconds: float
+    reason: str
 
 
 class Sighted(Event, frozen=True, kw_only=True):

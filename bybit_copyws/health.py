@@ -1,4 +1,4 @@
-"""What ``CopyTradingClient.health`` returns: plain figures, ready for JSON."""
+"""What ``CopyTradingClient.health`` returns: plain figures; ``as_dict()`` is ready for JSON."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class QueueHealth(msgspec.Struct, frozen=True, kw_only=True):
         most_queued: messages that ever waited at the same time.
         most_bytes: bytes that ever waited at the same time.
         oldest_ns: wall clock of arrival of the one that waits longest, nanoseconds, or ``None``.
+        losing: whether messages are being dropped at present: a gap is open for the callback.
     """
 
     queued: int
@@ -27,6 +28,7 @@ class QueueHealth(msgspec.Struct, frozen=True, kw_only=True):
     most_queued: int
     most_bytes: int
     oldest_ns: int | None
+    losing: bool
 
 
 class TopicHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,8 +42,9 @@ class TopicHealth(msgspec.Struct, frozen=True, kw_only=True):
         failures: how often it raised.
         seconds: time spent in it altogether.
         age: seconds since the last message of the topic, or ``None``.
-        gap: why messages of the topic may be missing at present, or ``None``.
-        queue: what waits for the callback, if it has a worker.
+        gap: why messages of the topic may be missing at present, or ``None``; what a worker leaves
+            out is in ``queue``.
+        queue: what waits for the callback, if it has a worker; that of all its topics together.
     """
 
     topic: str
@@ -61,12 +64,14 @@ class ConnectionHealth(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         state: where it is in its life.
         url: where it goes.
-        reconnects: links opened after the first.
+        reconnects: links opened after the first, those of rotations too.
         last_pong: wall clock of the last pong, seconds since the epoch, or ``None``.
         last_message_age: seconds since the last message of a topic, or ``None``.
         messages: messages of topics received.
         bad_messages: unreadable messages on the present link.
-        gaps: how often a gap has opened.
+        gaps: how often a gap has opened, without those of workers.
+        pong_delay: seconds that the last pong took, with all that lay unread before it: how far
+            reading lags behind; ``None`` before the first.
         trouble: why there is no link, in words, or ``None``.
         retry_in: seconds until the next attempt, or ``None`` if none is planned.
         clock_skew: seconds by which the exchange's clock is ahead, or ``None`` if it is not known.
@@ -79,6 +84,7 @@ class ConnectionHealth(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     reconnects: int
     last_pong: float | None
+    pong_delay: float | None
     last_message_age: float | None
     messages: int
     bad_messages: int
@@ -95,7 +101,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         connections: by name, ``public`` and ``private``; with ``redundancy=2`` also ``public-1``
-            and ``public-2``, whose sum is ``public``.
+            and ``public-2``, of which ``public`` says what reaches the callbacks.
         events_dropped: events that no listener took in time.
     """
 

@@ -49,8 +49,15 @@ def names_of(topic_or_topics: str | Iterable[str]) -> list[str]:
     if not names:
         raise ConfigurationError("no topic was given")
     for name in names:
+        if callable(name):
+            raise ConfigurationError(
+                'a topic must be a string, not a function: write @client.on("tickers.BTCUSDT")'
+            )
         if not isinstance(name, str):
-            raise ConfigurationError(f"a topic must be a string, not {type(name).__name__}")
+            raise ConfigurationError(
+                f"a topic must be a string, not {type(name).__name__}; several are given to "
+                "subscribe() as a list, to on() one by one: on(*topics)"
+            )
     return names
 
 
@@ -98,8 +105,11 @@ def check_timeout(value: float) -> None:
     Raises:
         ConfigurationError: it is below 0, longer than a day, or no number.
     """
-    if value != 0 or isinstance(value, bool):
-        check_seconds("timeout", value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value <= 0:
+        if value < 0:
+            raise ConfigurationError(f"timeout must be 0 or more seconds, not {value!r}")
+        return
+    check_seconds("timeout", value)
 
 
 def check_times(settings: SessionSettings) -> None:
@@ -180,6 +190,16 @@ def check_callback(callback: object, what: str, argument: str) -> None:
         raise ConfigurationError(
             f"the {what} is an 'async def', which nothing would ever run: give a plain function"
         )
+    try:
+        signature = inspect.signature(callback)
+    except (TypeError, ValueError):  # some built-in ones have none
+        return
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        raise ConfigurationError(
+            f"the {what} must be callable with one {argument}: {error}"
+        ) from None
 
 
 def check_redundancy(value: int) -> None:

@@ -247,3 +247,52 @@ def test_health_is_json(quiet: Sandbox) -> None:
     assert shown == msgspec.to_builtins(health)
     assert shown["connections"]["public"]["state"] == "active"
     assert shown["connections"]["public"]["topics"][0]["topic"] == TRADES
+
+
+# Mistakes that a newcomer made
+
+
+@pytest.mark.parametrize(
+    ("mistake", "cure"),
+    [
+        (lambda client: client.on(ignore), r'write @client\.on\("tickers\.BTCUSDT"\)'),
+        (lambda client: client.on(), "no topic was given"),
+        (lambda client: client.on(["tickers.BTCUSDT"]), r"on\(\*topics\)"),
+        (lambda client: client.rotate(), "start"),
+        (lambda client: client.rotate(0), "timeout"),
+        (lambda client: client.close(-1), "0 or more"),
+        (lambda client: client.subscribe("tickers.BTCUSDT", lambda: None), "with one message"),
+    ],
+)
+def test_a_mistake_shows_at_once_with_its_cure(
+    quiet: Sandbox, mistake: Callable[[CopyTradingClient], object], cure: str
+) -> None:
+    client = make_client(quiet)
+    with pytest.raises(ConfigurationError, match=cure):
+        mistake(client)
+    client.close()
+
+
+def test_running_for_ever_inside_a_callback_is_refused(
+    quiet: Sandbox, eventually: Callable[..., bool]
+) -> None:
+    raised: list[Exception] = []
+    with make_client(quiet) as client:
+
+        def run(_: object) -> None:
+            try:
+                client.run_forever()
+            except ConfigurationError as error:
+                raised.append(error)
+
+        client.subscribe("tickers.BTCUSDT", run)
+        client.wait_until_ready()
+        quiet.push_topic({"topic": "tickers.BTCUSDT", "type": "snapshot", "data": {}})
+        assert eventually(lambda: bool(raised))
+
+
+def test_waiting_for_a_client_that_was_not_started_says_so(quiet: Sandbox) -> None:
+    client = make_client(quiet)
+    with pytest.raises(TimeoutError, match="was not started"):
+        client.subscribe("tickers.BTCUSDT", ignore).wait(0.01)
+    client.close()

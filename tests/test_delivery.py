@@ -214,7 +214,9 @@ def test_a_delivery_that_cannot_work_subscribes_nothing(quiet: Sandbox) -> None:
     for topics, delivery, words in (
         (TRADES, "fast", "delivery"),
         (TRADES, Worker, "Worker()"),
-        ([TRADES, BOOK], Worker(overflow="latest"), "a book"),
+        ([BEST, BOOK], Worker(overflow="latest"), "a book"),
+        ([BEST, TRADES], Worker(overflow="latest"), "what is left out is lost"),
+        ("copyTradeExecution", Worker(overflow="latest"), "what is left out is lost"),
         (["nonsense"], Worker(), "nonsense"),
     ):
         with pytest.raises(ConfigurationError, match=words.replace("(", r"\(").replace(")", r"\)")):

@@ -27,6 +27,7 @@ from bybit_copyws.events import (
     GapOpened,
     StateChanged,
     SubscriptionConfirmed,
+    TopicStale,
     UnsubscribeConfirmed,
 )
 from bybit_copyws.sandbox import Sandbox
@@ -320,3 +321,20 @@ def test_a_wrong_address_is_told_and_ends_the_client() -> None:
 def test_other_numbers_of_connections_are_refused(value: Any) -> None:
     with pytest.raises(ConfigurationError, match="redundancy"):
         CopyTradingClient(redundancy=value)
+
+
+def test_a_silent_topic_never_costs_both_connections_at_once(
+    lively: Sandbox, eventually: Callable[..., bool]
+) -> None:
+    gaps: list[GapOpened] = []
+    stale: list[TopicStale] = []
+    with make_client(lively, redundancy=2, stale_after={"tickers.*": 0.4}) as client:
+        client.listen(gaps.append, GapOpened)
+        client.listen(stale.append, TopicStale)
+        client.subscribe(["tickers.BTCUSDT", "publicTrade.BTCUSDT"], ignore)
+        client.wait_until_ready()
+        assert eventually(lambda: client.health().connections["public"].covered_twice == 2)
+        lively.fault("withhold", topic="tickers.BTCUSDT", times=None)
+        assert eventually(lambda: client.health().connections["public"].reconnects >= 2)
+        assert {each.connection for each in stale} == {"public-1", "public-2"}
+    assert {name for each in gaps for name in each.topics} == {"tickers.BTCUSDT"}

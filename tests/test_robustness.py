@@ -478,3 +478,20 @@ def test_a_text_is_redacted_before_it_is_cut(quiet: Sandbox) -> None:
         with pytest.raises(SubscriptionError) as caught:
             subscription.wait(5)
         assert key[:8] not in caught.value.ret_msg
+
+
+def test_reading_that_lags_behind_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    eventually: Callable[..., bool],
+) -> None:
+    monkeypatch.setattr("bybit_copyws.stream.stream._LAG", 0.05)
+    with (
+        Sandbox(seed=1, activity=20.0, cadence="fast", trading=False) as lively,
+        make_client(lively, ping_interval=0.1) as client,
+    ):
+        client.subscribe("orderbook.50.BTCUSDT", lambda _: threading.Event().wait(0.02))
+        assert eventually(lambda: "the callbacks are slower than messages come" in caplog.text, 15)
+        delay = client.health().connections["public"].pong_delay
+        assert delay is not None
+        assert delay > 0.05

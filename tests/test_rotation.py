@@ -10,7 +10,7 @@ import pytest
 from exchange import ignore, make_client
 from truth import Truth
 
-from bybit_copyws import ConfigurationError, CopyTradingClient, StreamClosed
+from bybit_copyws import ConfigurationError, ConnectionBudget, CopyTradingClient, StreamClosed
 from bybit_copyws.errors import ConnectFailed, SubscriptionError
 from bybit_copyws.events import GapClosed, GapOpened
 from bybit_copyws.messages import Message
@@ -189,6 +189,29 @@ def test_it_rotates_by_itself(lively: Sandbox, eventually: Callable[..., bool]) 
         assert eventually(lambda: client.health().connections["public"].reconnects >= 3)
     truth.check(lively)
     assert truth.faults == []
+
+
+def test_by_itself_it_leaves_connections_for_what_is_lost(
+    lively: Sandbox, caplog: pytest.LogCaptureFixture, eventually: Callable[..., bool]
+) -> None:
+    budget = ConnectionBudget(10)
+    with make_client(lively, rotate_every=0.05, connection_budget=budget) as client:
+        client.subscribe(TOPICS, ignore)
+        assert eventually(lambda: "kept for what is lost" in caplog.text)
+        rotated = client.health().connections["public"].reconnects
+        assert 2 <= rotated <= 5
+        lively.drop("public", how="rst")
+        assert eventually(lambda: client.health().connections["public"].reconnects > rotated)
+
+
+def test_why_a_connection_was_not_replaced_is_said(lively: Sandbox) -> None:
+    with make_client(lively) as client:
+        client.subscribe(TOPICS, ignore)
+        client.wait_until_ready()
+        lively.refuse_handshakes(status=403, times=50)
+        with pytest.raises(TimeoutError, match="403"):
+            client.rotate(0.5)
+        assert client.health().connections["public"].state == "active"
 
 
 def test_a_callback_may_not_wait_for_itself(lively: Sandbox) -> None:

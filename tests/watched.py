@@ -152,6 +152,7 @@ class Watched:
         try:
             if kind is None:
                 self.settle()
+                self.wait_for(lambda: not self._open, "a gap stays open")
         finally:
             self.client.close()
         if kind is None:

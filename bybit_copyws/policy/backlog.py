@@ -119,6 +119,7 @@ class Backlog:
         return QueueHealth(
             queued=len(self._queue),
             queued_bytes=self._bytes,
+            losing=self._losses.open,
             dropped=self._dropped,
             skipped=self._skipped,
             most_queued=self._most_queued,

@@ -115,6 +115,7 @@ class Session:
         retry_at: monotonic time of the next attempt, in ``BACKOFF``.
         reconnects: how often a link was opened after the first.
         last_pong: wall-clock time of the last pong, or ``None``.
+        pong_delay: seconds that it took, or ``None``.
         pongs: how many came on the present link.
         trouble: why there is no link, in words, or ``None``.
         started: whether anybody works for the connection.
@@ -138,6 +139,7 @@ class Session:
         self.retry_at = 0.0
         self.reconnects = -1
         self.last_pong: float | None = None
+        self.pong_delay: float | None = None
         self.pongs = 0
         self.started = False
         self.trouble: str | None = None
@@ -248,6 +250,7 @@ class Session:
         """Note that the next attempt has to wait for the host's budget; told once."""
         if not self._budget_told:
             self._budget_told = True
+            self.retry_at = now.mono + wait
             self.trouble = (
                 f"the connection budget of {host} is spent; next attempt in {wait:.0f} s. Close "
                 "connections that are not needed, or wait"
@@ -305,6 +308,8 @@ class Session:
         if isinstance(reply, Pong):
             self.pongs += 1
             self._take_time(reply, now)
+            if self._pings.unanswered_since is not None:
+                self.pong_delay = now.mono - self._pings.unanswered_since
             self._pings.answered()
             self.last_pong = now.wall
             return
@@ -334,10 +339,13 @@ class Session:
 
     def missed(self, channel: Channel | None, reason: str, now: Instant) -> None:
         """Note that something was lost just now: of one topic, or (``None``) of any."""
+        if channel is not None:
+            # Others may have been heard since the last message of this one, and prove nothing.
+            self.gaps.passing([channel], reason, channel.alive_at or self._heard_at, now)
+            return
         promised = self.registry.promised(self._opened_at)
         heard_at = max((each.alive_at or 0.0 for each in promised), default=0.0)
-        since = max(self._heard_at, heard_at)
-        self.gaps.passing(promised if channel is None else [channel], reason, since, now)
+        self.gaps.passing(promised, reason, max(self._heard_at, heard_at), now)
 
     def replan(self, now: Instant) -> None:
         """Ask for what is wanted and not yet asked for; to be called after each change."""
@@ -399,7 +407,7 @@ class Session:
             return
         told = self._trust.look(self._doubt(now), now, for_ever=self.error is not None)
         if told is not None and told >= 0:
-            self._emit(Blind, now, seconds=told)
+            self._emit(Blind, now, seconds=told, reason=self._why_doubt())
         elif told is not None:
             self._emit(Sighted, now)
 
@@ -418,6 +426,17 @@ class Session:
             return None
         since = [now.mono - (now.wall - gap.since) for gap in gaps if gap is not None]
         return min((now.mono, *since))
+
+    def _why_doubt(self) -> str:
+        """Say why private data cannot be trusted."""
+        gaps = [each.open_gap for each in self.registry.doubtful() if each.open_gap is not None]
+        if self.error is not None or self.trouble is not None:
+            return str(self.error or self.trouble)
+        if gaps:
+            return gaps[0].reason
+        if self._doubted():
+            return "the account is not reconciled"
+        return f"the exchange has not confirmed the topics; the connection is {self.state.value}"
 
     def deadline(self, link: LinkStatus) -> float | None:
         """Return when to tick next, in monotonic seconds; ``None`` if nothing is due.

@@ -30,7 +30,7 @@ class Stale(NamedTuple):
 
     Attributes:
         channel: the topic.
-        age: seconds since its last sign of life.
+        age: seconds since its last message, or its confirmation if there was none.
         cure: what to do.
     """
 
@@ -74,5 +74,6 @@ def find_stale(channels: Iterable[Channel], now: float) -> list[Stale]:
         if channel.cures_tried < len(cures):
             cure = cures[channel.cures_tried]
             channel.cures_tried += 1
-            found.append(Stale(channel, now - alive_at, cure))
+            spoke_at = alive_at if channel.last is None else channel.last[0]
+            found.append(Stale(channel, now - spoke_at, cure))
     return found

@@ -60,16 +60,17 @@ class Pattern:
         def topic(symbol: str) -> Topic:
             return table.parse(f"{head}.{symbol}")
 
+        wire = table.aliases.get(head, head)
+        if any(spec.channel == wire and spec.scope is not Scope.PUBLIC for spec in table.specs):
+            raise ConfigurationError(
+                f"topic {name!r}: private topics have no symbols, they bring all of them; {cure}"
+            )
         try:
             example = topic(_ANY)
         except ConfigurationError as error:
             raise ConfigurationError(
                 f"topic {name[:64]!r} stands for no topic: {error}; {cure}"
             ) from None
-        if example.scope is not Scope.PUBLIC:
-            raise ConfigurationError(
-                f"topic {name!r}: private topics have no symbols, they bring all of them; {cure}"
-            )
         return cls(name, example.spec, topic)
 
     def topics(self, symbols: Iterable[str]) -> list[Topic]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 
+from bybit_copyws.events import Blind, Event, TopicStale
+
 THREADS = "bybit-copyws:"
 """How the names of all our threads begin."""
 
@@ -51,3 +53,11 @@ def _not_ours(record: logging.LogRecord) -> bool:
 
 
 logging.getLogger("websocket").addFilter(_not_ours)
+
+
+def log_event(log: GuardedLogger, event: Event) -> None:
+    """Log an event: what a trader must know at once as a warning."""
+    if isinstance(event, (Blind, TopicStale)):
+        log.warning("! %s", event)
+    else:
+        log.info("= %s", event)

@@ -30,7 +30,7 @@ from bybit_copyws.stream.clock import Clock
 from bybit_copyws.stream.dispatcher import Deliverer
 from bybit_copyws.stream.due import DueThread
 from bybit_copyws.stream.figures import running, topics_health
-from bybit_copyws.stream.log import THREADS, GuardedLogger
+from bybit_copyws.stream.log import THREADS, GuardedLogger, log_event
 from bybit_copyws.stream.reports import Reports, Running, SlowWatch, callback_name
 from bybit_copyws.stream.stream import Stream
 from bybit_copyws.stream.turns import Turns
@@ -276,6 +276,11 @@ class PrivateStream:
         return {thread.ident for thread in self.threads}
 
     @property
+    def headroom(self) -> float:
+        """The free part of the connection budget of its host, 0 to 1."""
+        return self.line.headroom
+
+    @property
     def error(self) -> AuthenticationError | ConnectFailed | None:
         """The terminal error, if there is one."""
         return self.line.error
@@ -344,7 +349,7 @@ class PrivateStream:
         """Say what has changed; called without locks, as a log handler may be user code."""
         while self._unlogged:
             with contextlib.suppress(IndexError):  # another thread was first
-                _log.info("= %s", self._unlogged.popleft())
+                log_event(_log, self._unlogged.popleft())
         self._changed()
 
     def _wake(self) -> None:

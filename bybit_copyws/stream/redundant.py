@@ -36,6 +36,9 @@ from bybit_copyws.wire.profiles import Profile
 from bybit_copyws.wire.topics import Scope, Topic
 
 LINES = 2
+# By how much longer the second line waits for a silent topic than the first: they must not both be
+# replaced for it at the same time, which would be a gap of all topics.
+_MORE_PATIENCE = 0.6
 _LOOK = 0.02  # seconds between two looks at a line that comes back
 _BEST_FIRST = (
     State.ACTIVE,
@@ -58,6 +61,7 @@ class MakeLine(Protocol):
         changed: Callable[[], None],
         name: str,
         slow: SlowWatch,
+        patience: float,
     ) -> Stream:
         """Return it, not started."""
 
@@ -109,6 +113,7 @@ class RedundantStream:
                 changed=self._line_changed,
                 name=f"{self.scope.value}-{number + 1}",
                 slow=slow,
+                patience=1.0 + number * _MORE_PATIENCE,
             )
             for number in range(LINES)
         ]
@@ -235,7 +240,10 @@ class RedundantStream:
             if self.error is not None:
                 raise self.error.again()
             if time.monotonic() > deadline or self.state in (State.CLOSING, State.CLOSED):
-                raise TimeoutError("one connection alone does not carry all topics")
+                lines = [f"; {line.name}: {line.trouble}" for line in self._lines if line.trouble]
+                raise TimeoutError(
+                    f"one connection alone does not carry all topics{''.join(lines)}"
+                )
             pause.wait(_LOOK)
 
     def _covers_without(self, line: int) -> bool:
@@ -254,6 +262,11 @@ class RedundantStream:
     def thread_ids(self) -> set[int | None]:
         """What :func:`threading.get_ident` gives in its threads."""
         return {thread.ident for thread in self.threads}
+
+    @property
+    def headroom(self) -> float:
+        """The free part of the connection budget of their host, 0 to 1."""
+        return self._lines[0].headroom
 
     @property
     def error(self) -> AuthenticationError | ConnectFailed | None:
@@ -282,6 +295,7 @@ class RedundantStream:
     def health(self) -> dict[str, ConnectionHealth]:
         """Return how both are doing together, and each."""
         lines = [figures for line in self._lines for figures in line.health().values()]
+        delays = [each.pong_delay for each in lines if each.pong_delay is not None]
         pongs = [each.last_pong for each in lines if each.last_pong is not None]
         retries = [each.retry_in for each in lines if each.retry_in is not None]
         now, last = self._clock.now().mono, self._delivery.last_message
@@ -291,6 +305,7 @@ class RedundantStream:
                 url=lines[0].url,
                 reconnects=sum(each.reconnects for each in lines),
                 last_pong=max(pongs, default=None),
+                pong_delay=max(delays, default=None),
                 last_message_age=None if last is None else now - last,
                 messages=self._delivery.messages,
                 bad_messages=sum(each.bad_messages for each in lines),

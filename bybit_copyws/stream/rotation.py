@@ -31,6 +31,7 @@ Connection: TypeAlias = Stream | RedundantStream | PrivateStream
 _GOODBYE = 2.0  # seconds for the threads of a connection that did not take over
 _LOOK = 0.02  # seconds between two looks whether the new connection brings data
 _OWN_TIMEOUT = 30.0  # seconds for a rotation that nobody waits for
+_RESERVE = 0.5  # of the connection budget: a planned change leaves it to those that are lost
 _BARRIER = 2.0  # seconds for the new connection to bring what was sent before the old one's end
 
 
@@ -101,9 +102,11 @@ class Rotation:
             if self._new.state is State.ACTIVE and not waits_for:
                 return
             if time.monotonic() > deadline:
+                trouble = self._new.trouble
                 raise TimeoutError(
                     f"the new connection ({self._new.state.value}) did not bring: "
                     f"{', '.join(waits_for[:5]) or 'anything'}"
+                    f"{f'; {trouble}' if trouble else ''}"
                 )
             self._over.wait(_LOOK)
 
@@ -241,9 +244,13 @@ class Rotator:
     def _run(self) -> None:
         while not self._ended.wait(self._interval):
             try:
+                if min(each.headroom for each in self._streams.values()) < _RESERVE:
+                    raise ConnectFailed(
+                        "the exchange", "the connection budget is kept for what is lost"
+                    )
                 self.rotate(_OWN_TIMEOUT)
             except Exception as error:  # noqa: BLE001 (whatever it is, the next one may work)
-                _log.warning("! a connection was not replaced, the old one stays: %s", error)
+                _log.warning("! a connection was not replaced: %s", error)
 
     def rotate(self, timeout: float) -> None:
         """Replace every open connection by a new one.

@@ -42,7 +42,7 @@ from bybit_copyws.stream.dispatcher import Dispatcher
 from bybit_copyws.stream.endpoint import Endpoint
 from bybit_copyws.stream.figures import running, topics_health
 from bybit_copyws.stream.heartbeat import Heartbeat
-from bybit_copyws.stream.log import THREADS, GuardedLogger
+from bybit_copyws.stream.log import THREADS, GuardedLogger, log_event
 from bybit_copyws.stream.proxy import ProxyChoice, find_proxy
 from bybit_copyws.stream.reports import Reports, Running, SlowWatch
 from bybit_copyws.stream.safety import check_safe_for_secrets
@@ -67,6 +67,7 @@ _CLOSE_WAIT = 0.5  # seconds for the server to answer our close frame
 _LOOK = 0.5  # seconds between two looks of the heartbeat while a link is open
 _BLOCKED_LOOK = 0.02  # the same while something cannot be sent
 _IDLE_LOOK = 60.0
+_LAG = 2.0  # seconds that a pong may take before a warning says so
 _HEARING = 0.005  # seconds between two looks for a pong
 _numbers = itertools.count(1)
 
@@ -81,6 +82,12 @@ class StreamSettings:
     context: ssl.SSLContext | None
     proxy: ProxyChoice
     budget: ConnectionBudget
+
+    def with_patience(self, factor: float) -> StreamSettings:
+        """Return the same with so many times the patience for silent topics."""
+        limits = self.session.stale_after
+        longer = {name: limit and limit * factor for name, limit in limits.items()}
+        return replace(self, session=replace(self.session, stale_after=longer))
 
 
 class Stream:
@@ -158,6 +165,7 @@ class Stream:
         self._slow = slow or SlowWatch(self.running, reports)
         self._bad_messages = 0
         self._warned = False
+        self._lags = False
 
     # For the client, from any thread
 
@@ -271,6 +279,11 @@ class Stream:
         return {thread.ident for thread in self.threads}
 
     @property
+    def headroom(self) -> float:
+        """The free part of the connection budget of its host, 0 to 1."""
+        return self._settings.budget.headroom(self._endpoint.name, self._clock.now().mono)
+
+    @property
     def error(self) -> AuthenticationError | ConnectFailed | None:
         """The terminal error, if there is one."""
         return self._session.error
@@ -308,6 +321,7 @@ class Stream:
                 url=self._endpoint.url,
                 reconnects=max(session.reconnects, 0),
                 last_pong=session.last_pong,
+                pong_delay=session.pong_delay,
                 last_message_age=None if last is None else now.mono - last,
                 messages=self._dispatcher.messages,
                 bad_messages=self._bad_messages,
@@ -399,8 +413,7 @@ class Stream:
         self._wake_heartbeat()
 
     def _ended(self, error: StreamError) -> None:
-        budget = self._settings.budget  # asked without a lock, see next_attempt()
-        headroom = budget.headroom(self._endpoint.name, self._clock.now().mono)
+        headroom = self.headroom  # asked without a lock, see next_attempt()
 
         def change(now: Instant) -> None:
             ending = self._session.ending or error
@@ -505,10 +518,24 @@ class Stream:
         if isinstance(reply, Ack) and reply.ret_msg:
             reply = replace(reply, ret_msg=self._redact(reply.ret_msg)[:MAX_RET_MSG])
         self._apply(lambda now: self._session.received(reply, now))
+        if isinstance(reply, Pong):
+            self._tell_lag(self._session.pong_delay or 0.0)
         login = self._session.login
         if login is not None and login.wants_clock:
             server_ms = self._measure_clock()
             self._apply(lambda now: self._session.clock_measured(server_ms, now))
+
+    def _tell_lag(self, seconds: float) -> None:
+        """Say that reading lags behind: once, until it does not any more."""
+        lags = seconds > _LAG
+        if lags and not self._lags:
+            _log.warning(
+                "! %s: a pong took %.1f s, with all that lay unread before it: the callbacks are "
+                "slower than messages come (see health()), or the network is",
+                self.name,
+                seconds,
+            )
+        self._lags = lags
 
     def controlled(self, item: Item) -> None:
         """Take a control frame."""
@@ -614,7 +641,7 @@ class Stream:
         if ending is not None and transport is not None:
             transport.end()
         for event in () if self._quiet else events:
-            _log.info("= %s", event)
+            log_event(_log, event)
         self._warn_once()
         self._changed()
         return result

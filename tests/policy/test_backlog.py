@@ -85,7 +85,7 @@ def test_what_fits_comes_out_in_order_and_untouched(overflow: str) -> None:
     assert [each[1] for each in taken] == [each[1] for each in puts]
     assert all(mine is its for (_, mine), (_, its) in zip(taken, puts, strict=True))
     assert backlog.take() is None
-    assert astuple(backlog.figures()) == (0, 0, 0, 0, 3, 3, None)
+    assert astuple(backlog.figures()) == (0, 0, 0, 0, 3, 3, None, False)
     assert backlog.take_changes() == []
 
 
@@ -314,7 +314,7 @@ def test_a_cleared_queue_is_empty_and_keeps_its_counts() -> None:
     queue.backlog.clear()
     assert queue.backlog.take() is None
     assert queue.backlog.take_changes() == []
-    assert astuple(queue.backlog.figures()) == (0, 0, 1, 0, 2, 2, None)
+    assert astuple(queue.backlog.figures()) == (0, 0, 1, 0, 2, 2, None, False)
 
 
 # What subscribe() takes

@@ -399,3 +399,27 @@ def test_every_topic_is_in_at_most_one_gap_and_every_gap_closes_once(steps):
     closed = [name for gap in rig.gaps() for name in gap.topics]
     assert sorted(opened) == sorted(closed)
     assert all(gap.since <= gap.until for gap in rig.gaps())
+
+
+def test_a_loss_of_one_topic_lies_after_its_own_last_message():
+    """Others that spoke later prove nothing: the exchange may have left it out before."""
+    rig = Reader()
+    rig.start(A, B)
+    rig.message(A)
+    heard = rig.now.wall
+    rig.wait(1.0)
+    rig.message(B)
+    rig.session.missed(rig.registry.channels[A], "its numbers jump", rig.now)
+    rig.send()
+    (gap,) = rig.gaps()
+    assert gap.since == heard
+
+
+def test_a_silent_topic_is_as_old_as_its_last_message():
+    rig = Reader(settings=SessionSettings(stale_after={A: 10.0}))
+    rig.start(A)
+    rig.message(A)
+    rig.tick(10.0)
+    rig.settle()
+    rig.tick(10.0)
+    assert [event.age for event in rig.of(TopicStale)] == [10.0, 20.0]

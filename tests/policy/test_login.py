@@ -221,7 +221,7 @@ def test_a_bot_is_told_when_private_data_cannot_be_trusted():
     watch(rig)
     assert rig.session.blind_deadline() == rig.now.mono + 6.0  # it heard nothing for 4 s
     watch(rig, 6.0)
-    assert [each.seconds for each in rig.of(Blind)] == [10.0]
+    assert [(each.seconds, "cut" in each.reason) for each in rig.of(Blind)] == [(10.0, True)]
     watch(rig, 60.0)
     rig.connect()
     watch(rig)

@@ -90,7 +90,7 @@ def test_an_alias_stays_an_alias() -> None:
         ("kline.7.*", "'7' is no interval"),
         ("orderbook.x.*", "depth 'x'"),
         ("trades.*", "there is no channel 'trades'"),
-        ("copyTradePosition.*", "wrong parts"),
+        ("copyTradePosition.*", "private topics have no symbols"),
         (".*", "malformed"),
         ("publicTrade.\n.*", "malformed"),
         ("x" * 100 + ".*", "longer than 64"),
