@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import queue
+import random
+import threading
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -32,14 +35,29 @@ def placed() -> Any:
     return queue.SimpleQueue()
 
 
+def executed(exchange: Any) -> list[str]:
+    """Return what the exchange's own account executed, oldest first."""
+    return exchange.call(
+        lambda inside: [
+            each.exec_id
+            for each in reversed(list(inside.account.executions))
+            if each.exec_type == "Trade"
+        ]
+    )
+
+
 @pytest.fixture
-def follower(bybit_sandbox: Any, placed: Any) -> Any:
-    client = CopyTradingClient(
+def client(bybit_sandbox: Any) -> Any:
+    return CopyTradingClient(
         bybit_sandbox.api_key,
         bybit_sandbox.api_secret,
         environment=bybit_sandbox.environment,
         backoff=Backoff(good_after=0.0),
     )
+
+
+@pytest.fixture
+def follower(client: Any, placed: Any) -> Any:
     bot = Follower(client, lambda *order: placed.put(order), Decimal("0.5"), Decimal("0.01"))
     with client:
         client.wait_until_ready()
@@ -81,6 +99,28 @@ def test_it_goes_on_after_a_disconnect(bybit_sandbox: Any, placed: Any) -> None:
     assert placed.get(timeout=5) == ("BTCUSDT", "Buy", Decimal("0.05"))
 
 
+@pytest.mark.bybit_sandbox(speed=0, activity=5.0)
+def test_every_execution_is_mirrored_once_through_random_disconnects(
+    bybit_sandbox: Any, follower: Any, client: Any
+) -> None:
+    rng = random.Random(1)
+    client.account.wait_for(lambda view: view.live)
+    before = len(executed(bybit_sandbox))
+    for _ in range(15):  # the exchange's time stands still until it is told to go on
+        bybit_sandbox.step(rng.uniform(0.0, 5.0))
+        bybit_sandbox.drop("private", how=rng.choice(("rst", "fin", "close")))
+        bybit_sandbox.step(rng.uniform(0.0, 5.0))
+        client.account.wait_for(lambda view: view.live)
+    expected = executed(bybit_sandbox)[before:]
+    client.account.wait_for(lambda view: len(view.executions) >= len(expected))
+    deadline = time.monotonic() + 5
+    while follower.mirrored < len(expected) and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    assert follower.mirrored == len(expected) > 20
+
+
 def test_it_follows_a_leader_who_really_trades(capsys: Any) -> None:
-    main(orders=2)
-    assert capsys.readouterr().out.count("mirror: ") == 2
+    main(orders=3)
+    out = capsys.readouterr().out
+    assert out.count("mirror: ") == 3
+    assert "the leader holds" in out
