@@ -68,6 +68,7 @@ class Target:
 
     def __init__(self, url: str, size: str, ca: str | None, meter: Meter) -> None:
         self.url = url
+        self.size = size
         self.topic = TOPICS[size]
         self.depth = int(self.topic.split(".")[1])
         self.ca = ca
@@ -96,7 +97,11 @@ def run_bybit_copyws(target: Target) -> None:
         environment=Environment("bench", target.url, target.url, "http://127.0.0.1"),
         ssl_context=target.context,
     )
-    client.subscribe(target.topic, lambda message: take(message.data))
+    if target.size == "delta":  # the updated book, as the others give it
+        book = client.order_book("BTCUSDT", target.depth)
+        book.on_update(lambda book: take({"u": book.update_id}))
+    else:
+        client.subscribe(target.topic, lambda message: take(message.data))
     client.start()
     target.meter.done.wait()
 

@@ -35,7 +35,8 @@ HERE = Path(__file__).parent
 OURS = "bybit_copyws"
 PATIENCE = 120
 # How many messages make a run of about half a second, for the slowest and for the fastest.
-COUNTS = {"small": 60_000, "large": 3_000}
+COUNTS = {"small": 60_000, "large": 3_000, "delta": 20_000}
+KEEPERS = (OURS, "pybit")  # clients that keep a book: only they are asked for the setting "delta"
 SLOW = {"pybit": 6, "WebSocketApp, defaults, json": 5, "WebSocketApp, tuned, orjson": 3}
 RATE, LATENCY_COUNT = 1_000, 5_000
 IMPORTS = {
@@ -140,7 +141,8 @@ def measure_cost(bench: Bench, clients: list[str], settings: list[Setting], roun
     )
     for number in range(rounds):
         for setting in settings:
-            order = random.sample(clients, len(clients))
+            able = [each for each in clients if setting[2] != "delta" or each in KEEPERS]
+            order = random.sample(able, len(able))
             for client in order:
                 count = COUNTS[setting[2]] // SLOW.get(client, 1)
                 results[setting][client].append(bench.run(client, setting, count))
@@ -165,6 +167,7 @@ def show_cost(results: Any, clients: list[str]) -> None:
                         ratios(measured[client], ours, "wall_us"),
                     )
                     for client in clients
+                    if client in measured
                 ],
             )
         )
@@ -198,6 +201,7 @@ def show_latency(results: Any, clients: list[str]) -> None:
                         ratios(measured[client], ours, "p99"),
                     )
                     for client in clients
+                    if client in measured
                 ],
             )
         )
@@ -229,20 +233,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clients", nargs="+", choices=(*CLIENTS, *PUMPS), default=list(CLIENTS))
     parser.add_argument("--settings", nargs="+", default=["TCP", "TLS", "one", "many"],
-                        help="some of TCP TLS one many small large")  # fmt: skip
+                        help="some of TCP TLS one many small large, or delta (kept)")  # fmt: skip
     parser.add_argument("--only", choices=("cost", "latency", "import"))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     clients = [OURS, *(client for client in options.clients if client != OURS)]
     chosen = set(options.settings)
+    sizes = ("delta",) if "delta" in chosen else ("small", "large")
+    kinds = (("TCP", "TLS"), ("many", "one"), sizes)
     settings = [
         setting
-        for setting in itertools.product(("TCP", "TLS"), ("many", "one"), ("small", "large"))
+        for setting in itertools.product(*kinds)
         if all(
-            part in chosen or not chosen & set(pair)
-            for part, pair in zip(
-                setting, (("TCP", "TLS"), ("many", "one"), ("small", "large")), strict=True
-            )
+            part in chosen or not chosen & set(kind)
+            for part, kind in zip(setting, kinds, strict=True)
         )
     ]
     transports = list(dict.fromkeys(setting[0] for setting in settings))

@@ -13,6 +13,7 @@ import base64
 import hashlib
 import itertools
 import json
+import random
 import re
 import socket
 import ssl
@@ -22,8 +23,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-TOPICS = {"small": "orderbook.1.BTCUSDT", "large": "orderbook.200.BTCUSDT"}
-LEVELS = {"small": 1, "large": 200}
+TOPICS = {
+    "small": "orderbook.1.BTCUSDT",
+    "large": "orderbook.200.BTCUSDT",
+    "delta": "orderbook.50.BTCUSDT",
+}
+LEVELS = {"small": 1, "large": 200, "delta": 50}
+CHANGES = 6  # levels of a delta
 BLOCK = 500  # different messages; then they come again
 CHUNK = 16_384  # bytes in one write if frames are sent many at a time: a whole TLS record
 
@@ -51,6 +57,33 @@ def message(size: str, number: int) -> bytes:
         "cts": 1_700_000_000_000 + number,
     }
     return json.dumps(body, separators=(",", ":")).encode()
+
+
+def delta(number: int) -> bytes:
+    """Return a change of a 50-level book: its numbers follow on that of the message before."""
+    rng = random.Random(number)
+    rows: dict[str, list[list[str]]] = {"b": [], "a": []}
+    for _ in range(CHANGES):
+        side = rng.choice("ba")
+        away = min(int(rng.expovariate(1 / 8)), 49) * 0.1
+        price = 64_000 - away if side == "b" else 64_000.1 + away
+        size = "0" if rng.random() < 0.2 else f"{rng.random() * 5:.3f}"
+        rows[side].append([f"{price:.2f}", size])
+    body = {
+        "topic": TOPICS["delta"],
+        "type": "delta",
+        "ts": 1_700_000_000_000 + number,
+        "data": {"s": "BTCUSDT", **rows, "u": number, "seq": 40_000_000_000 + number},
+        "cts": 1_700_000_000_000 + number,
+    }
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def frames_of(size: str, count: int) -> list[bytes]:
+    """Return what is sent: the same messages over and over, or one book and its deltas."""
+    if size != "delta":
+        return [frame(message(size, number)) for number in range(BLOCK)]
+    return [frame(message(size, 0)), *(frame(delta(number + 1)) for number in range(count))]
 
 
 class SecureSocket:
@@ -134,9 +167,9 @@ def flood(sock: Stream, frames: list[bytes], count: int, framing: str) -> None:
     Records are made faster than a client reads them, so several leave at once, as after a pause of
     the network: what is measured is the client, not how it waits for the server.
     """
-    per_call = max(1, CHUNK // len(frames[0]))
+    per_call = max(1, CHUNK // len(frames[-1]))
     if framing == "one" and isinstance(sock, SecureSocket):
-        for at in itertools.cycle(range(0, BLOCK, per_call)):
+        for at in itertools.cycle(range(0, len(frames), per_call)):
             group = frames[at : at + per_call]
             sock.send_records(group)
             count -= len(group)
@@ -144,12 +177,12 @@ def flood(sock: Stream, frames: list[bytes], count: int, framing: str) -> None:
                 return
     pieces = frames
     if framing == "many":
-        pieces = [b"".join(frames[at : at + per_call]) for at in range(0, BLOCK, per_call)]
+        pieces = [b"".join(frames[at : at + per_call]) for at in range(0, len(frames), per_call)]
     sent = 0
     while sent < count:
         for piece in pieces:
             sock.sendall(piece)
-        sent += BLOCK
+        sent += len(frames)
 
 
 def drip(sock: Stream, size: str, count: int, rate: float) -> None:
@@ -179,7 +212,7 @@ def main() -> None:
     if options.cert:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(options.cert, options.key)
-    frames = [frame(message(options.size, number)) for number in range(BLOCK)]
+    frames = frames_of(options.size, options.count)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(listener.getsockname()[1], flush=True)
         sock = accept(listener, context)
