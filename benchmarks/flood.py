@@ -19,7 +19,7 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -59,31 +59,33 @@ def message(size: str, number: int) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode()
 
 
-def delta(number: int) -> bytes:
-    """Return a change of a 50-level book: its numbers follow on that of the message before."""
-    rng = random.Random(number)
-    rows: dict[str, list[list[str]]] = {"b": [], "a": []}
-    for _ in range(CHANGES):
-        side = rng.choice("ba")
-        away = min(int(rng.expovariate(1 / 8)), 49) * 0.1
-        price = 64_000 - away if side == "b" else 64_000.1 + away
-        size = "0" if rng.random() < 0.2 else f"{rng.random() * 5:.3f}"
-        rows[side].append([f"{price:.2f}", size])
-    body = {
-        "topic": TOPICS["delta"],
-        "type": "delta",
-        "ts": 1_700_000_000_000 + number,
-        "data": {"s": "BTCUSDT", **rows, "u": number, "seq": 40_000_000_000 + number},
-        "cts": 1_700_000_000_000 + number,
-    }
-    return json.dumps(body, separators=(",", ":")).encode()
+def deltas(count: int) -> Iterator[bytes]:
+    """Make changes of a 50-level book, each numbered one higher; only what is there is deleted."""
+    rng = random.Random(1)
+    shown = {"b": set(range(LEVELS["delta"])), "a": set(range(LEVELS["delta"]))}
+    for number in range(1, count + 1):
+        rows: dict[str, dict[int, str]] = {"b": {}, "a": {}}
+        for _ in range(CHANGES):
+            side = rng.choice("ba")
+            away = min(int(rng.expovariate(1 / 8)), LEVELS["delta"] - 1)
+            if away in rows[side]:
+                continue
+            gone = away in shown[side] and rng.random() < 0.2
+            rows[side][away] = "0" if gone else f"{rng.random() * 5 + 0.001:.3f}"
+            (shown[side].discard if gone else shown[side].add)(away)
+        data: dict[str, Any] = {"s": "BTCUSDT"}
+        for side, start, step in (("b", 64_000.0, -0.1), ("a", 64_000.1, 0.1)):
+            data[side] = [[f"{start + n * step:.2f}", size] for n, size in rows[side].items()]
+        data |= {"u": number, "seq": 40_000_000_000 + number}
+        body = {"topic": TOPICS["delta"], "type": "delta", "ts": 1_700_000_000_000 + number}
+        yield json.dumps(body | {"data": data, "cts": body["ts"]}, separators=(",", ":")).encode()
 
 
 def frames_of(size: str, count: int) -> list[bytes]:
     """Return what is sent: the same messages over and over, or one book and its deltas."""
     if size != "delta":
         return [frame(message(size, number)) for number in range(BLOCK)]
-    return [frame(message(size, 0)), *(frame(delta(number + 1)) for number in range(count))]
+    return [frame(message(size, 0)), *map(frame, deltas(count))]
 
 
 class SecureSocket:
