@@ -46,6 +46,7 @@ from bybit_copyws.policy.wildcards import Expansion, Pattern, is_pattern
 from bybit_copyws.state.account_dialects import ACCOUNT_DIALECTS, find_account_dialect
 from bybit_copyws.state.desk import AccountDesk
 from bybit_copyws.state.instruments import Instruments
+from bybit_copyws.stream.figures import state_health
 from bybit_copyws.stream.log import GuardedLogger
 from bybit_copyws.stream.notifier import Listener, Notifier
 from bybit_copyws.stream.private import PrivateStream
@@ -833,7 +834,12 @@ class CopyTradingClient:
         connections: dict[str, ConnectionHealth] = {}
         for stream in self._streams.values():
             connections.update(stream.health())
-        return Health(connections=connections, events_dropped=self._notifier.dropped)
+        now = time.monotonic()
+        kept = {name: state_health(each, now) for name, each in list(self._kept.items())}
+        private = self._streams[Scope.PRIVATE]
+        if isinstance(private, PrivateStream) and private.desk.followed:
+            kept["account"] = state_health(private.desk.state, now)
+        return Health(connections=connections, events_dropped=self._notifier.dropped, kept=kept)
 
     def __repr__(self) -> str:
         if not hasattr(self, "_streams"):  # shown in a traceback of the constructor

@@ -96,6 +96,20 @@ class ConnectionHealth(msgspec.Struct, frozen=True, kw_only=True):
     topics: list[TopicHealth]
 
 
+class StateHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """What the client keeps: a book, a ticker or the account.
+
+    Attributes:
+        status: ``syncing``, ``live`` or ``stale``.
+        reason: why it is not live, in words, or empty.
+        age: seconds since the exchange last confirmed it, or ``None`` if it never did.
+    """
+
+    status: str
+    reason: str
+    age: float | None
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """A client.
 
@@ -103,10 +117,12 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
         connections: by name, ``public`` and ``private``; with ``redundancy=2`` also ``public-1``
             and ``public-2``, of which ``public`` says what reaches the callbacks.
         events_dropped: events that no listener took in time.
+        kept: books and tickers by their topic, and ``account``, as far as they are kept.
     """
 
     connections: dict[str, ConnectionHealth]
     events_dropped: int
+    kept: dict[str, StateHealth]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain dictionaries and lists, as ``json.dumps`` takes them."""

@@ -119,6 +119,7 @@ def test_it_begins_as_the_exchange_has_it(
         told = Told(client)
         view = client.account.wait_for(lambda view: view.live)
         assert facts_of(view, profile) == truth(stepped, profile)
+        assert client.health().as_dict()["kept"]["account"]["status"] == "live"
         assert view.orders
         assert {each.source for each in told.messages} == {"snapshot"}
         assert {each.topic for each in told.messages} >= {ORDER, WALLET}

@@ -329,6 +329,9 @@ def test_before_the_start_and_after_the_end(lively: Sandbox, eventually: Eventua
     client = make_client(lively)
     book = client.order_book(BTC, 200)
     assert (book.status, book.best_bid, book.age()) == (Status.SYNCING, None, float("inf"))
+    assert client.health().as_dict()["kept"] == {
+        book.topic: {"status": "syncing", "reason": "no snapshot has come yet", "age": None}
+    }
     with client:
         client.wait_until_ready()
         assert eventually(live(book))

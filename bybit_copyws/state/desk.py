@@ -135,6 +135,11 @@ class AccountDesk:
         return self._reconcile and bool(self.needed)
 
     @property
+    def followed(self) -> bool:
+        """Whether the account is kept up to date, as far as it can be."""
+        return self.kept or self.asks
+
+    @property
     def order_topic(self) -> str:
         """The topic of orders, as on the wire."""
         return self._dialect.topics[Kind.ORDER]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
-from bybit_copyws.health import TopicHealth
+from bybit_copyws.health import StateHealth, TopicHealth
 from bybit_copyws.policy.channel import Channel, Handler
 from bybit_copyws.policy.registry import Registry
+from bybit_copyws.state.status import Trusted
 from bybit_copyws.stream.dispatcher import Deliverer
 from bybit_copyws.stream.reports import Running, callback_name
 
@@ -32,6 +34,16 @@ def _topic_health(channel: Channel, handler: Handler, now: float) -> TopicHealth
         age=None if channel.last is None else now - channel.last[0],
         gap=None if channel.open_gap is None else channel.open_gap.reason,
         queue=None if handler.courier is None else handler.courier.figures(),
+    )
+
+
+def state_health(state: Trusted, now: float) -> StateHealth:
+    """Return how something that is kept is doing; ``now`` is monotonic."""
+    age = state.age(now)
+    return StateHealth(
+        status=state.status.value,
+        reason=state.reason,
+        age=None if math.isinf(age) else age,
     )
 
 

@@ -93,13 +93,15 @@ def _line(message: Message, *, as_json: bool) -> str:
             "type": message.type,
             "ts": message.ts,
             "received_ns": message.received_ns,
+            "source": message.source,
             "data": message.data,
         }
         return msgspec.json.encode(fields).decode()
     data = msgspec.json.encode(message.data).decode()
     shown = data if len(data) <= _WIDTH else f"{data[:_WIDTH]}..."
     clock = time.strftime("%H:%M:%S", time.localtime(message.received_ns / 1e9))
-    return f"{clock}  {message.topic}  {shown}"
+    source = "" if message.source == "stream" else f" ({message.source})"
+    return f"{clock}  {message.topic}{source}  {shown}"
 
 
 def _talk(event: Event) -> str:
