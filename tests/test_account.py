@@ -24,6 +24,7 @@ from bybit_copyws import (
     SubscriptionError,
     Worker,
 )
+from bybit_copyws import client as client_module
 from bybit_copyws.events import (
     Blind,
     CallbackFailed,
@@ -568,3 +569,32 @@ def test_whether_to_reconcile_is_yes_or_no(quiet: Sandbox, value: Any) -> None:
         make_client(quiet, reconcile=value)
     with pytest.raises(ConfigurationError, match="reconcile_timeout"):
         make_client(quiet, reconcile_timeout=-1)
+
+
+def test_what_goes_on_happening_is_no_storm_of_calls(
+    trading: Sandbox, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    begun: list[float] = []
+    ask = client_module._Rest.exchange_ms
+
+    def note(rest: client_module._Rest) -> int:
+        begun.append(time.monotonic())
+        return ask(rest)
+
+    monkeypatch.setattr(client_module._Rest, "exchange_ms", note)
+    with make_client(trading, profile="v5", reconcile=True) as client:
+        account = client.account
+        account.wait_for(lambda view: view.live)
+        end = time.monotonic() + 1.0
+        while time.monotonic() < end:
+            trading.garbage("not_json", "private")
+            threading.Event().wait(0.02)
+        account.wait_for(lambda view: view.live)
+        assert 2 < len(begun) < 9  # not one for each of fifty
+        out_of_order(trading)
+        count = len(begun)
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            trading.garbage("not_json", "private")
+            threading.Event().wait(0.05)
+        assert len(begun) - count < 4

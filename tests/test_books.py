@@ -388,3 +388,22 @@ def test_many_threads_read_while_it_changes(lively: Sandbox, eventually: Eventua
         for thread in threads:
             thread.join()
     assert not wrong
+
+
+def test_callbacks_of_the_topic_find_the_book_updated_whenever_they_came(
+    lively: Sandbox, eventually: Eventually
+) -> None:
+    pairs: list[tuple[int, int | None]] = []
+    with make_client(lively) as client:
+        client.subscribe(BOOK, lambda message: pairs.append((message.data["u"], book.update_id)))
+        book = client.order_book(BTC)
+        assert eventually(live(book))
+        pairs.clear()
+        assert eventually(lambda: len(pairs) > 20)
+        assert all(message == kept for message, kept in pairs)
+        client.unsubscribe(BOOK)  # all callbacks; the book is kept on
+        before = book.update_id
+        assert eventually(lambda: book.update_id != before)
+        with pytest.raises(ConfigurationError, match="not subscribed"):
+            client.unsubscribe(BOOK)
+        assert live(book)()

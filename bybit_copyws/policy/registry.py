@@ -129,7 +129,10 @@ class Registry:
         handlers = [Handler(topic, callback, courier) for topic in topics]
         for handler in handlers:
             record = self._records.get(handler.topic.wire) or self._record(handler.topic)
-            record.handlers.append(handler)
+            # First what is kept, then those who may read it.
+            record.handlers.insert(
+                0 if isinstance(callback, Follower) else len(record.handlers), handler
+            )
             if record.status is _Status.SUBSCRIBED:
                 handler.state = SubscriptionState.CONFIRMED
                 record.release()
@@ -166,12 +169,19 @@ class Registry:
         self._reroute(wires)
 
     def find(self, topic: Topic, callback: MessageCallback | None = None) -> list[Handler]:
-        """Return the handlers registered under a topic's name, maybe of one callback only."""
+        """Return the handlers registered under a topic's name, maybe of one callback only.
+
+        Those who keep something are not among all: they are ended by whoever asked for that.
+        """
         record = self._records.get(topic.wire)
         return [
             handler
             for handler in (record.handlers if record else ())
-            if handler.topic.name == topic.name and callback in (None, handler.callback)
+            if handler.topic.name == topic.name
+            and (
+                callback == handler.callback
+                or (callback is None and not isinstance(handler.callback, Follower))
+            )
         ]
 
     @property

@@ -39,6 +39,7 @@ from bybit_copyws.wire.topics import Scope, Topic
 
 _log = GuardedLogger(__name__)
 _IDLE_LOOK = 60.0  # seconds between two looks while nothing is planned
+_PAUSE = 0.25  # seconds between the beginnings of two reconciliations, at least
 _AGAIN = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds after a reconciliation that failed
 
 
@@ -119,6 +120,7 @@ class PrivateStream:
         self._unlogged: deque[Event] = deque()
         self._ended = False
         self._failures = 0  # reconciliations in a row
+        self._not_before = 0.0  # monotonic time of the next one
         name = f"{THREADS}{self.scope.value}"
         self._account_thread = DueThread(f"{name}:account", self.tick)
         self._reconciler = DueThread(f"{name}:reconcile", self.reconcile)
@@ -394,9 +396,12 @@ class PrivateStream:
         """
         if self._ended:
             return None
-        state = self.desk.state
+        state, now = self.desk.state, self._clock.now().mono
         if not state.wanted:
             return _IDLE_LOOK
+        if now < self._not_before:  # woken by what changes nothing about that
+            return self._not_before - now
+        self._not_before = now + _PAUSE
         try:
             exchange_ms = self._rest.exchange_ms()
             if not self.desk.begin(exchange_ms, self._clock.now()):
@@ -417,6 +422,7 @@ class PrivateStream:
         self.desk.state.fail(str(error))
         wait = _AGAIN[min(self._failures, len(_AGAIN) - 1)]
         self._failures += 1
+        self._not_before = self._clock.now().mono + wait
         if self._failures == 1:
             _log.warning(
                 "! %s: the account could not be reconciled, next attempt in %.0f s: %s",
