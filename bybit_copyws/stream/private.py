@@ -4,9 +4,6 @@ The connection is a whole :class:`Stream`, whose only callback for the topics of
 their messages to a pure :class:`AccountDesk`. What passes there is delivered by the run thread, or
 by the thread of the account if it is there first: that one brings in what REST told, and lets go
 what has waited for it too long. All other private topics are the connection's own.
-
-Locks: ``_lock`` guards the desk; held for pure calls and for queueing events, taken after those of
-a stream, never held while user code runs, REST is asked or a stream is called.
 """
 
 from __future__ import annotations
@@ -19,28 +16,24 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from bybit_copyws.errors import AuthenticationError, BybitCopyWSError, ConnectFailed
+from bybit_copyws.errors import AuthenticationError, ConnectFailed
 from bybit_copyws.events import Event, State, SubscriptionState
 from bybit_copyws.health import ConnectionHealth
 from bybit_copyws.messages import Gap, Message, MessageCallback
 from bybit_copyws.policy.channel import Channel, Courier, Handler
 from bybit_copyws.policy.instant import Instant
 from bybit_copyws.state.desk import AccountDesk, Handout, Ready
-from bybit_copyws.stream.clock import Clock
-from bybit_copyws.stream.dispatcher import Deliverer
 from bybit_copyws.stream.due import DueThread
 from bybit_copyws.stream.figures import running, topics_health
+from bybit_copyws.stream.front import Front
 from bybit_copyws.stream.log import THREADS, GuardedLogger, log_event
+from bybit_copyws.stream.reconciler import IDLE_LOOK, Asking, Reconciler
 from bybit_copyws.stream.reports import Reports, Running, SlowWatch, callback_name
 from bybit_copyws.stream.stream import Stream
-from bybit_copyws.stream.turns import Turns
 from bybit_copyws.wire.profiles import Profile
 from bybit_copyws.wire.topics import Scope, Topic
 
 _log = GuardedLogger(__name__)
-_IDLE_LOOK = 60.0  # seconds between two looks while nothing is planned
-_PAUSE = 0.25  # seconds between the beginnings of two reconciliations, at least
-_AGAIN = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds after a reconciliation that failed
 
 
 class MakeStream(Protocol):
@@ -58,17 +51,7 @@ class MakeStream(Protocol):
         """Return it, not started."""
 
 
-class Asking(Protocol):
-    """How REST is asked; blocks, and raises a :class:`BybitCopyWSError` if that fails."""
-
-    def exchange_ms(self) -> int:
-        """Return the exchange's time."""
-
-    def call(self, name: str, **params: Any) -> Any:
-        """Return the ``result`` of a call, as sent."""
-
-
-class PrivateStream:
+class PrivateStream(Front[Ready]):
     """The private connection; see :class:`Stream` for what is not said here.
 
     Args:
@@ -98,32 +81,18 @@ class PrivateStream:
         notify: Callable[[Sequence[Event]], None],
         changed: Callable[[], None],
     ) -> None:
-        self._profile = profile
+        super().__init__(profile, reports=reports, notify=notify, changed=changed)
         self.desk = desk
         self._make = make
-        self._rest = rest
-        self._reports = reports
-        self._notify = notify
-        self._changed = changed
-        self._clock = Clock()
-        self._delivery = Deliverer(self)
-        self._lock = threading.Lock()
-        self._turns: Turns[Ready] = Turns(
-            self._lock,
-            self._next,
-            lambda: len(desk.ready),
-            self._deliver,
-            lambda: self._delivery.stopped,
-        )
         self._inner: dict[str, Handler] = {}  # of the connection, by wire topic
         self._followers: tuple[Handler, ...] = ()  # of copy trades; replaced as a whole
         self._unlogged: deque[Event] = deque()
         self._ended = False
-        self._failures = 0  # reconciliations in a row
-        self._not_before = 0.0  # monotonic time of the next one
         name = f"{THREADS}{self.scope.value}"
         self._account_thread = DueThread(f"{name}:account", self.tick)
-        self._reconciler = DueThread(f"{name}:reconcile", self.reconcile)
+        self._reconciler = Reconciler(
+            f"{name}:reconcile", desk, rest, self._account_thread.wake, self._tell
+        )
         self._threads: tuple[DueThread, ...] = ()  # those that were started
         self._slow = SlowWatch(self._running, reports)
         self.line = self.make_line(self.hear)
@@ -243,7 +212,7 @@ class PrivateStream:
         with self._lock:
             if self._threads or self._ended or not self.desk.asks:
                 return
-            threads = (self._account_thread, self._reconciler)
+            threads = (self._account_thread, self._reconciler.thread)
             for thread in threads:
                 thread.start()
             self._threads = threads
@@ -261,6 +230,7 @@ class PrivateStream:
             self.desk.close(self._clock.now())
             self._turns.wake()
         self.line.begin_close()
+        self._reconciler.end()
         self._wake()
 
     def end(self) -> None:
@@ -271,11 +241,6 @@ class PrivateStream:
     def threads(self) -> list[threading.Thread]:
         """The threads that were started, the run thread first."""
         return [*self.line.threads, *(each.thread for each in self._threads)]
-
-    @property
-    def thread_ids(self) -> set[int | None]:
-        """What :func:`threading.get_ident` gives in its threads."""
-        return {thread.ident for thread in self.threads}
 
     @property
     def headroom(self) -> float:
@@ -370,13 +335,10 @@ class PrivateStream:
         self._turns.drain()
         self._tell()
 
-    # For the threads of the account
+    # For the thread of the account
 
     def tick(self) -> float | None:
-        """Do what is due for the account; return seconds until the next time, ``None`` for the end.
-
-        Called in the thread of the account.
-        """
+        """Do what is due; return seconds until the next time, ``None`` for the end."""
         with self._lock:
             if self._ended:
                 return None
@@ -387,56 +349,15 @@ class PrivateStream:
         self._turns.drain()
         self.line.look()
         self._tell()
-        return _IDLE_LOOK if deadline is None else max(0.0, deadline - self._clock.now().mono)
-
-    def reconcile(self) -> float | None:
-        """Ask REST if that is wanted; return seconds until the next time, ``None`` for the end.
-
-        Called in the thread that asks.
-        """
-        if self._ended:
-            return None
-        state, now = self.desk.state, self._clock.now().mono
-        if not state.wanted:
-            return _IDLE_LOOK
-        if now < self._not_before:  # woken by what changes nothing about that
-            return self._not_before - now
-        self._not_before = now + _PAUSE
-        try:
-            exchange_ms = self._rest.exchange_ms()
-            if not self.desk.begin(exchange_ms, self._clock.now()):
-                return _IDLE_LOOK
-            while (question := state.question()) is not None:
-                state.answer(question, self._rest.call(question.call, **question.params))
-        except BybitCopyWSError as error:
-            return self._failed(error)
-        if self._failures:
-            _log.info("%s: the account is reconciled again", self.scope.value)
-        self._failures = 0
-        self._account_thread.wake()
-        return _IDLE_LOOK
-
-    def _failed(self, error: BybitCopyWSError) -> float | None:
-        if self._ended:
-            return None
-        self.desk.state.fail(str(error))
-        wait = _AGAIN[min(self._failures, len(_AGAIN) - 1)]
-        self._failures += 1
-        self._not_before = self._clock.now().mono + wait
-        if self._failures == 1:
-            _log.warning(
-                "! %s: the account could not be reconciled, next attempt in %.0f s: %s",
-                self.scope.value,
-                wait,
-                error,
-            )
-        self._tell()
-        return wait
+        return IDLE_LOOK if deadline is None else max(0.0, deadline - self._clock.now().mono)
 
     # For the deliverer
 
     def _next(self) -> Ready | None:
         return self.desk.ready.popleft() if self.desk.ready else None
+
+    def _waiting(self) -> int:
+        return len(self.desk.ready)
 
     def _deliver(self, ready: Ready) -> None:
         if isinstance(ready, Handout):
@@ -451,14 +372,6 @@ class PrivateStream:
 
     def missed(self, channel: Channel | None, reason: str) -> None:
         """Do nothing: the connection has said so already."""
-
-    def callback_failed(self, handler: Handler, error: BaseException, message: Message) -> None:
-        """Report what a callback raised."""
-        self._reports.callback_failed(handler, error, message)
-
-    def interrupted(self, error: BaseException) -> None:
-        """Hand a ``KeyboardInterrupt`` or ``SystemExit`` of a callback on."""
-        self._reports.interrupted(error)
 
     def _running(self) -> list[Running]:
         with self._lock:

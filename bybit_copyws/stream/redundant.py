@@ -3,9 +3,6 @@
 Each connection is a whole :class:`Stream` with its own link, heartbeat and retries, whose only
 callback hands its messages to the merger. What passes there is delivered by the run thread that
 comes first; the other one leaves its messages to it and reads on, until too many wait.
-
-Locks: ``_lock`` guards the merger and all below it; held for pure calls and for queueing events,
-taken after those of a stream, never held while user code runs or a stream is called.
 """
 
 from __future__ import annotations
@@ -25,12 +22,10 @@ from bybit_copyws.messages import Gap, Message, MessageCallback
 from bybit_copyws.policy.channel import Channel, Courier, Handler
 from bybit_copyws.policy.identity import Arrival
 from bybit_copyws.policy.merging import Merger, Ready
-from bybit_copyws.stream.clock import Clock
-from bybit_copyws.stream.dispatcher import Deliverer
 from bybit_copyws.stream.figures import running, topics_health
+from bybit_copyws.stream.front import Front
 from bybit_copyws.stream.reports import Reports, Running, SlowWatch
 from bybit_copyws.stream.stream import Stream
-from bybit_copyws.stream.turns import Turns
 from bybit_copyws.wire.envelope import Envelope
 from bybit_copyws.wire.profiles import Profile
 from bybit_copyws.wire.topics import Scope, Topic
@@ -66,7 +61,7 @@ class MakeLine(Protocol):
         """Return it, not started."""
 
 
-class RedundantStream:
+class RedundantStream(Front[Ready]):
     """Two connections for the same topics; see :class:`Stream` for what is not said here.
 
     Args:
@@ -88,21 +83,8 @@ class RedundantStream:
         notify: Callable[[Sequence[Event]], None],
         changed: Callable[[], None],
     ) -> None:
-        self._profile = profile
-        self._reports = reports
-        self._notify = notify
-        self._changed = changed
-        self._clock = Clock()
+        super().__init__(profile, reports=reports, notify=notify, changed=changed)
         self._merger = Merger(self.scope, LINES, profile.max_args_chars)
-        self._delivery = Deliverer(self)
-        self._lock = threading.Lock()
-        self._turns = Turns(
-            self._lock,
-            self._next,
-            lambda: len(self._merger.ready),
-            self._deliver,
-            lambda: self._delivery.stopped,
-        )
         self._inner: dict[str, list[list[Handler]]] = {}  # by wire topic and line
         # Lines that began to carry topics, and the pongs that must come on the others since.
         self._awaited: list[tuple[int, set[str], dict[int, int]]] = []
@@ -259,11 +241,6 @@ class RedundantStream:
         return [thread for line in self._lines for thread in line.threads]
 
     @property
-    def thread_ids(self) -> set[int | None]:
-        """What :func:`threading.get_ident` gives in its threads."""
-        return {thread.ident for thread in self.threads}
-
-    @property
     def headroom(self) -> float:
         """The free part of the connection budget of their host, 0 to 1."""
         return self._lines[0].headroom
@@ -396,6 +373,9 @@ class RedundantStream:
         self._notify(self._merger.take_events())
         return ready
 
+    def _waiting(self) -> int:
+        return len(self._merger.ready)
+
     def _deliver(self, ready: Ready) -> None:
         arrival = ready.arrival
         envelope = Envelope(
@@ -422,14 +402,6 @@ class RedundantStream:
             with self._lock:
                 self._merger.missed(channel, reason, self._clock.now())
                 self._notify(self._merger.take_events())
-
-    def callback_failed(self, handler: Handler, error: BaseException, message: Message) -> None:
-        """Report what a callback raised."""
-        self._reports.callback_failed(handler, error, message)
-
-    def interrupted(self, error: BaseException) -> None:
-        """Hand a ``KeyboardInterrupt`` or ``SystemExit`` of a callback on."""
-        self._reports.interrupted(error)
 
     def _running(self) -> list[Running]:
         with self._lock:
