@@ -6,6 +6,8 @@ import queue
 import time
 from dataclasses import dataclass, field
 
+from bybit_copyws.account import Account
+from bybit_copyws.books import LiveOrderBook
 from bybit_copyws.client import CopyTradingClient
 from bybit_copyws.events import Event, State, StateChanged
 from bybit_copyws.messages import Message
@@ -33,6 +35,8 @@ class _Tally:
 
 @dataclass
 class _Demo:
+    account: Account
+    book: LiveOrderBook
     tallies: dict[str, _Tally] = field(default_factory=lambda: {t: _Tally() for t in TOPICS})
     dropped_at: float | None = None
 
@@ -52,7 +56,6 @@ def run_demo(seconds: float, seed: int, profile: str) -> int:
     from bybit_copyws.sandbox import Sandbox  # noqa: PLC0415 (needs an extra; tail does not)
 
     inbox: queue.SimpleQueue[tuple[Message | Event, float]] = queue.SimpleQueue()
-    demo = _Demo()
     with Sandbox(seed=seed) as exchange:
         print(f"local exchange at {exchange.url}, seed {seed}, profile {profile}")
         client = CopyTradingClient(
@@ -64,10 +67,12 @@ def run_demo(seconds: float, seed: int, profile: str) -> int:
             backoff=Backoff(good_after=0.0),
             connection_budget=ConnectionBudget(),
         )
+        demo = _Demo(client.account, client.order_book("BTCUSDT", 50))
         client.subscribe(TOPICS, lambda message: inbox.put((message, time.monotonic())))
         client.listen(lambda event: inbox.put((event, time.monotonic())), StateChanged)
         with client:
             client.wait_until_ready()
+            client.account.wait_for(lambda view: view.live)
             print(f"{len(TOPICS)} topics confirmed on two connections")
             started = time.monotonic()
             _watch(demo, inbox, started, started + seconds / 2)
@@ -75,7 +80,7 @@ def run_demo(seconds: float, seed: int, profile: str) -> int:
             print(f"{_clock(started)}  -- cutting both connections by force (RST) --")
             exchange.drop(how="rst")
             _watch(demo, inbox, started, started + seconds)
-    return _conclude(demo)
+            return _conclude(demo)
 
 
 def _watch(
@@ -105,7 +110,12 @@ def _clock(started: float) -> str:
 
 def _line(demo: _Demo) -> str:
     total = sum(tally.before + tally.after for tally in demo.tallies.values())
-    return f"{total} messages; {demo.tallies['tickers.BTCUSDT'].latest}"
+    account, (bid, ask) = demo.account.view, demo.book.top()
+    return (
+        f"{total} messages; book {demo.book.status.value}, {bid.price if bid else '-'} / "
+        f"{ask.price if ask else '-'}; account {account.status.value}, "
+        f"{len(account.positions)} positions, {len(account.orders)} orders"
+    )
 
 
 def _summary(message: Message) -> str:
@@ -138,6 +148,8 @@ def _conclude(demo: _Demo) -> int:
     print(
         "\nBoth connections were cut, came back by themselves and every topic delivers again "
         "(private topics speak only when the account changes).\n"
+        f"The account was brought up by REST and is {demo.account.status.value}; the book is "
+        f"{demo.book.status.value}.\n"
         "Next: bybit-copyws sandbox, or bybit-copyws tail --help"
     )
     return 0
