@@ -14,7 +14,7 @@ from bybit_copyws.models import Execution
 from bybit_copyws.state.account_dialects import AccountDialect, Kind, Row
 from bybit_copyws.state.remembered import Remembered
 
-_MOST_IDS = 100_000
+_MOST_IDS = 20_000  # REST is asked for those of a gap and of a minute before it
 
 
 class Executions:

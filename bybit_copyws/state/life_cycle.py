@@ -29,7 +29,7 @@ _ZERO = Decimal(0)
 _OPPOSITE = {"Buy": "Sell", "Sell": "Buy"}
 _CLOSING, _OVER = "OpenOrderClosing", "OpenOrderClosedFilled"
 _FUNDING = "Funding"
-_MOST_IDS = 50_000  # of closing orders and of trades that are over
+_MOST_IDS = 20_000  # of closing orders and of trades that are over
 
 
 class TradeEvent(enum.Enum):
