@@ -225,12 +225,12 @@ class PrivateStream(Front[Ready]):
     def begin_close(self) -> None:
         """Let no further callback start, and ask the server to close. Does not wait."""
         self.mute()
-        with self._lock:
-            self._ended = True
-            self.desk.close(self._clock.now())
-            self._turns.wake()
+        self._ended = True
         self.line.begin_close()
         self._reconciler.end()
+        with self._lock:
+            self.desk.close(self._clock.now())
+            self._turns.wake()
         self._wake()
 
     def end(self) -> None:
