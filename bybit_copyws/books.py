@@ -32,8 +32,8 @@ class Keeping(Protocol):
     def resync(self, topic: str, reason: str) -> None:
         """Subscribe a topic anew, and tell why."""
 
-    def forget(self, topic: str) -> None:
-        """Keep what a topic is for no longer."""
+    def forget(self, topic: str, state: object) -> None:
+        """Keep no longer what is kept of a topic, if that is it."""
 
 
 class Keeper(Follower):
@@ -51,6 +51,7 @@ class Keeper(Follower):
         self._client = client
         self._counted = counted
         self._repeats = Repeats()
+        self._ended: str | None = None  # why it is kept no longer
         self.__qualname__ = f"{type(state).__name__}({state.topic})"
 
     def __call__(self, message: Message) -> None:
@@ -68,6 +69,8 @@ class Keeper(Follower):
         channel = self.channel
         if channel is not None and channel.open_gap is not None:  # it came before what is missing
             state.stale(channel.open_gap.reason, now)
+        if self._ended is not None:  # while this was applied
+            state.stale(self._ended, now)
 
     def doubt(self, reason: str, now: float) -> None:
         """Say that the content may be old."""
@@ -88,10 +91,16 @@ class Keeper(Follower):
 
     def close(self) -> None:
         """Keep it no longer."""
+        self._client.forget(self.state.topic, self.state)
+        self.end("it is not kept any more")
         if self.subscription is not None:
             self.subscription.unsubscribe()
-        self.state.stale("it is not kept any more", time.monotonic())
-        self._client.forget(self.state.topic)
+
+    def end(self, reason: str) -> None:
+        """Say that it is not kept up to date from now on."""
+        if self._ended is None:
+            self._ended = reason
+            self.state.stale(reason, time.monotonic())
 
 
 class _With:
@@ -149,6 +158,10 @@ class _Live(LiveState):
     def open(self) -> None:
         """Begin to keep it; for the client."""
         self._keeper.open()
+
+    def end(self, reason: str) -> None:
+        """Say that it is not kept any more; for the client."""
+        self._keeper.end(reason)
 
     def close(self) -> None:
         """Keep it no longer; its topic is given up if no other callback wants it."""

@@ -684,7 +684,7 @@ class CopyTradingClient:
                 stream.begin_close()
             self._workers.stop()
             for kept in list(self._kept.values()):
-                kept.stale("the client was closed", time.monotonic())
+                kept.end("the client was closed")
             if rest is not None:
                 rest.close()
         self._done.set()
@@ -889,10 +889,11 @@ class CopyTradingClient:
         with self._rotator.switch:
             self._streams[Scope.PUBLIC].refresh(self._parse(topic))
 
-    def forget(self, topic: str) -> None:
+    def forget(self, topic: str, state: object) -> None:
         """Keep a book or ticker no longer."""
         with self._rotator.switch:
-            self._kept.pop(topic, None)
+            if self._kept.get(topic) is state:
+                del self._kept[topic]
 
     def private_error(self) -> StreamError | None:
         """Return what ended the private connection for good, if anything."""

@@ -601,3 +601,19 @@ def test_what_goes_on_happening_is_no_storm_of_calls(
             trading.garbage("not_json", "private")
             threading.Event().wait(0.05)
         assert len(begun) - count < 4
+
+
+def test_an_unreadable_row_is_reconciled_at_once(
+    stepped: Sandbox, profile: str, eventually: Eventually
+) -> None:
+    gaps: list[GapClosed] = []
+    with make_client(stepped, profile=profile, reconcile=True, blind_after=300.0) as client:
+        client.listen(gaps.append, GapClosed)
+        told = Told(client)
+        client.account.wait_for(lambda view: view.live)
+        topic = ORDER if profile == "v3" else "order"
+        stepped.push_topic({"topic": topic, "data": [{"orderId": 5, "symbol": []}]})
+        assert eventually(lambda: len(gaps) == 1)
+        assert gaps[0].gap.repaired
+        assert client.account.live
+        assert told.messages

@@ -407,3 +407,17 @@ def test_callbacks_of_the_topic_find_the_book_updated_whenever_they_came(
         with pytest.raises(ConfigurationError, match="not subscribed"):
             client.unsubscribe(BOOK)
         assert live(book)()
+
+
+def test_an_old_book_that_is_closed_again_leaves_the_new_one(
+    lively: Sandbox, eventually: Eventually
+) -> None:
+    client = make_client(lively)
+    with client:
+        old = client.order_book(BTC)
+        old.close()
+        new = client.order_book(BTC)
+        old.close()
+        assert client.order_book(BTC) is new
+        assert eventually(live(new))
+    assert new.status is Status.STALE

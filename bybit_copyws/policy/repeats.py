@@ -36,5 +36,5 @@ class Repeats:
         self._count += 1
         self._last = now
         waits = self._count - _FREE
-        self._next = now if waits < 0 else now + min(_FIRST * 2.0**waits, _MOST)
+        self._next = now if waits < 0 else now + min(_FIRST * 2.0 ** min(waits, 10), _MOST)
         return True

@@ -203,6 +203,9 @@ class AccountDesk:
                     self.registry.close()
         for event in events:
             if isinstance(event, TopicStale):
+                if event.topic in self._wires:  # it is subscribed anew: it may be lost meanwhile
+                    self._carried.discard(event.topic)
+                    self.state.lost(f"{event.topic} is silent", now.mono)
                 names = self._names([event.topic]) or (event.topic,)
                 self._events += [replace(event, topic=name) for name in names]
             elif isinstance(event, GapClosed):
@@ -242,9 +245,13 @@ class AccountDesk:
             self.gaps.open(self._channels(wires), event.reason, since, now)
         elif isinstance(event, SubscriptionConfirmed):
             self._carried.update(wires)
+            for wire in wires:
+                self._refused.pop(wire, None)
             self._confirm(wires, now)
         elif isinstance(event, SubscriptionRejected):
             self._refused.update(dict.fromkeys(wires, event.ret_msg))
+            for wires_of_link in (self._carried, self._told, self._leaving):
+                wires_of_link.difference_update(wires)
             for wire in wires:
                 known = wire in self.registry.channels
                 names = self.registry.rejected(wire, event.ret_msg) if known else [wire]
@@ -274,7 +281,7 @@ class AccountDesk:
             channel.confirmed_at = now.mono
         if names:
             self._emit(SubscriptionConfirmed, now, topics=tuple(names))
-        if self._missing:  # whoever comes in the middle of it
+        if self._reconcile and self._missing:  # whoever comes in the middle of it
             self.gaps.open(channels, self.state.reason, now.mono, now)
 
     def _left(

@@ -329,9 +329,11 @@ class PrivateStream(Front[Ready]):
         with self._lock:
             self.desk.take(message.topic, message, self._clock.now())
             self._post()
-            waits = self.desk.state.deadline is not None
+            waits, wanted = self.desk.state.deadline is not None, self.desk.state.wanted
         if waits:
             self._account_thread.wake()
+        if wanted:
+            self._reconciler.thread.wake()
         self._turns.drain()
         self._tell()
 
@@ -345,7 +347,9 @@ class PrivateStream(Front[Ready]):
             now = self._clock.now()
             self.desk.tick(now)
             self._post()
-            deadline = self.desk.state.deadline
+            deadline, wanted = self.desk.state.deadline, self.desk.state.wanted
+        if wanted:
+            self._reconciler.thread.wake()
         self._turns.drain()
         self.line.look()
         self._tell()
@@ -362,10 +366,10 @@ class PrivateStream(Front[Ready]):
     def _deliver(self, ready: Ready) -> None:
         if isinstance(ready, Handout):
             self._delivery.hand_out(ready.channel, ready.message, ready.gap)
-        elif self._followers:
-            topic = self._followers[0].topic.name
+        elif followers := self._followers:
+            topic = followers[0].topic.name
             told = Message(topic, None, None, ready, int(self._clock.now().wall * 1e9), b"")
-            self._delivery.tell(self._followers, told)
+            self._delivery.tell(followers, told)
 
     def owed_gap(self, channel: Channel) -> Gap | None:
         """Return nothing: each message brings its gap along."""

@@ -84,11 +84,14 @@ class Reconciler:
             self._ask()
         except BybitCopyWSError as error:
             return self._failed(error)
+        except Exception:
+            self._desk.state.fail("an error in this client: see the log")
+            raise
         if self._failures:
             _log.info("= the account is reconciled again")
         self._failures = 0
         self._answered()
-        return IDLE_LOOK
+        return _PAUSE if self._desk.state.wanted else IDLE_LOOK  # it may have been called off
 
     def _ask(self) -> None:
         state = self._desk.state

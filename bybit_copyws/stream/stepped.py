@@ -54,6 +54,7 @@ class SteppedThread(ABC):
                 going_on = self.step()
             except Exception as bug:  # noqa: BLE001 (whatever it is, the stream must come back)
                 self._recover(bug)
+                self._wake.clear()  # else it may be set, and this no pause
                 self._wake.wait(AFTER_A_BUG)
 
     def _recover(self, bug: Exception) -> None:

@@ -92,3 +92,10 @@ def test_there_are_never_more_than_three_in_a_second(waits: list[tuple[float, bo
             times.append(now)
     for first, fourth in zip(times, times[3:], strict=False):
         assert fourth - first >= 1.0 - 1e-6
+
+
+def test_it_goes_on_however_often_it_was_asked() -> None:
+    repeats, now = Repeats(), 0.0
+    for _ in range(2_000):
+        now += 30.0
+        assert repeats.ask(now)

@@ -190,7 +190,10 @@ def watch(text: str, options: argparse.Namespace) -> int:
             break
         threading.Event().wait(LOOK)
     else:
-        run.faults.append(f"not well after {HEAL:.0f} s: open {run.open}, {_unsettled(client)}")
+        run.faults.append(
+            f"not well after {HEAL:.0f} s: open {run.open}, {_unsettled(client)}, "
+            f"{client.health().as_dict()['kept']}; lately: {list(run.lately)}"
+        )
     client.close()
     run.checker.closed()
     run.compare()
