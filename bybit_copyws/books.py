@@ -6,10 +6,13 @@ behind it, the new snapshot when one is needed, and the user's callbacks.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from bybit_copyws.errors import ConfigurationError
+from bybit_copyws.events import SubscriptionState
 from bybit_copyws.messages import Message, MessageCallback
 from bybit_copyws.options import check_callback
 from bybit_copyws.policy.channel import Follower
@@ -20,7 +23,8 @@ from bybit_copyws.state.ticker import Ticker
 from bybit_copyws.stream.reports import callback_name
 from bybit_copyws.subscription import Subscription
 
-_SNAPSHOT_WITHIN = 10.0  # seconds of silence after which a snapshot is asked for again
+_GIVEN_UP = "it is not kept any more"
+_SNAPSHOT_WITHIN = 10.0  # seconds after which a snapshot that does not come is asked for again
 
 
 class Keeping(Protocol):
@@ -51,6 +55,10 @@ class Keeper(Follower):
         self._client = client
         self._counted = counted
         self._repeats = Repeats()
+        self._listening: list[Subscription] = []
+        # Guards the three above: messages, the heartbeat and users come in threads of their own.
+        # Held for pure calls; no other lock is taken under it but that of the state.
+        self._lock = threading.RLock()
         self._ended: str | None = None  # why it is kept no longer
         self.__qualname__ = f"{type(state).__name__}({state.topic})"
 
@@ -59,13 +67,12 @@ class Keeper(Follower):
         state, now = self.state, time.monotonic()
         if message.gap is not None and not self._counted and message.type != "snapshot":
             state.resync(message.gap.reason, now)
-            if self._repeats.ask(now):
-                self._client.resync(state.topic, message.gap.reason)
+            self._ask(message.gap.reason, now)
         result = state.apply(message.type, message.data, message.ts, now)
-        if result.outcome is Outcome.OUT_OF_SYNC and self._repeats.ask(now):
-            self._client.resync(state.topic, result.reason)
-        elif result.outcome is Outcome.IGNORED and self._repeats.again(now):
-            self._client.resync(state.topic, f"no snapshot has come: {state.reason}")
+        if result.outcome is Outcome.OUT_OF_SYNC:
+            self._ask(result.reason, now)
+        elif result.outcome is Outcome.IGNORED:
+            self._ask_again(now)
         channel = self.channel
         if channel is not None and channel.open_gap is not None:  # it came before what is missing
             state.stale(channel.open_gap.reason, now)
@@ -76,23 +83,52 @@ class Keeper(Follower):
         """Say that the content may be old."""
         self.state.stale(reason, now)
 
-    @property
-    def patience(self) -> float | None:
-        """For how long the topic may be silent: not for ever while a snapshot is awaited."""
-        return _SNAPSHOT_WITHIN if self.state.status is Status.SYNCING else None
+    def look(self, now: float) -> None:
+        """Ask again for a snapshot that has not come, nor anything else.
+
+        Called by the heartbeat of a link, so never while there is none.
+        """
+        state, channel, subscription = self.state, self.channel, self.subscription
+        if self._ended is not None or state.status is not Status.SYNCING:
+            return
+        if channel is None or subscription is None:
+            return
+        if subscription.state is not SubscriptionState.CONFIRMED:
+            return
+        waits_since = max(state.since or 0.0, channel.confirmed_at or 0.0)
+        if now >= waits_since + _SNAPSHOT_WITHIN:
+            self._ask_again(now, _SNAPSHOT_WITHIN)
 
     def on_update(self, callback: Callable[[Any], object]) -> Subscription:
-        """Call a function after each message."""
-        return self._client.subscribe(self.state.topic, _With(callback, self.state))
+        """Call a function after each message.
+
+        Raises:
+            ConfigurationError: it is not kept any more.
+        """
+        self._check_kept()
+        listening = self._client.subscribe(self.state.topic, _With(callback, self.state))
+        with self._lock:
+            self._listening = [
+                each for each in self._listening if each.state is not SubscriptionState.CLOSED
+            ]
+            self._listening.append(listening)
+        if self._ended is not None:  # meanwhile
+            listening.unsubscribe()
+            self._check_kept()
+        return listening
 
     def open(self) -> None:
         """Begin to keep it."""
         self.subscription = self._client.subscribe(self.state.topic, self)
 
     def close(self) -> None:
-        """Keep it no longer."""
+        """Keep it no longer, and call nobody any more."""
         self._client.forget(self.state.topic, self.state)
-        self.end("it is not kept any more")
+        self.end(_GIVEN_UP)
+        with self._lock:
+            listening, self._listening = self._listening, []
+        for each in listening:
+            each.unsubscribe()
         if self.subscription is not None:
             self.subscription.unsubscribe()
 
@@ -101,6 +137,24 @@ class Keeper(Follower):
         if self._ended is None:
             self._ended = reason
             self.state.stale(reason, time.monotonic())
+
+    def _check_kept(self) -> None:
+        if self._ended == _GIVEN_UP:
+            raise ConfigurationError(
+                f"{self.state.topic}: {_GIVEN_UP}. Ask the client for a new one"
+            )
+
+    def _ask(self, reason: str, now: float) -> None:
+        with self._lock:
+            may = self._repeats.ask(now)
+        if may:
+            self._client.resync(self.state.topic, reason)
+
+    def _ask_again(self, now: float, *after: float) -> None:
+        with self._lock:
+            may = self._repeats.again(now, *after)
+        if may:
+            self._client.resync(self.state.topic, f"no snapshot has come: {self.state.reason}")
 
 
 class _With:
@@ -149,7 +203,7 @@ class _Live(LiveState):
             Its handle; ``unsubscribe()`` ends it.
 
         Raises:
-            ConfigurationError: the callback is not callable.
+            ConfigurationError: the callback is not callable, or this is not kept any more.
             StreamClosed: the client was closed.
         """
         check_callback(callback, "callback", "what is kept")
@@ -159,12 +213,19 @@ class _Live(LiveState):
         """Begin to keep it; for the client."""
         self._keeper.open()
 
+    def look(self, now: float) -> None:
+        """Ask again for a snapshot that does not come; for the client."""
+        self._keeper.look(now)
+
     def end(self, reason: str) -> None:
         """Say that it is not kept any more; for the client."""
         self._keeper.end(reason)
 
     def close(self) -> None:
-        """Keep it no longer; its topic is given up if no other callback wants it."""
+        """Keep it no longer, and call none of its callbacks any more.
+
+        Its topic is given up if nobody else wants it.
+        """
         self._keeper.close()
 
 

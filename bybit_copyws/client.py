@@ -286,6 +286,7 @@ class CopyTradingClient:
             slow=slow,
             doubted=doubted,
             quiet=quiet,
+            beating=_ignore if private else self._look_after,
         )
 
     @classmethod
@@ -889,6 +890,11 @@ class CopyTradingClient:
         with self._rotator.switch:
             self._streams[Scope.PUBLIC].refresh(self._parse(topic))
 
+    def _look_after(self, now: float) -> None:
+        """Have what is kept do what is due."""
+        for kept in list(self._kept.values()):
+            kept.look(now)
+
     def forget(self, topic: str, state: object) -> None:
         """Keep a book or ticker no longer."""
         with self._rotator.switch:
@@ -973,6 +979,10 @@ class CopyTradingClient:
         return ", ".join(
             f"{scope.value} {each.state.value}" for scope, each in self._streams.items()
         )
+
+
+def _ignore(_: float) -> None:
+    """Do nothing at a beat of a connection of which nothing is kept by itself."""
 
 
 def _not_subscribed(name: str, callback: MessageCallback | None) -> str:

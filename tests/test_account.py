@@ -34,6 +34,7 @@ from bybit_copyws.events import (
     Sighted,
     SubscriptionConfirmed,
     SubscriptionRejected,
+    TopicStale,
     UnsubscribeConfirmed,
 )
 from bybit_copyws.sandbox import ForcedReply, Sandbox
@@ -319,6 +320,24 @@ def test_while_rest_is_out_of_order_messages_wait_and_then_pass(
         assert closed.gap.repaired
         assert eventually(lambda: any(each.gap for each in told.messages))
     assert len(told.exec_ids()) == len(set(told.exec_ids()))
+
+
+def test_a_topic_that_stays_silent_makes_blind_only_until_rest_was_asked(
+    quiet: Sandbox, profile: str, eventually: Eventually
+) -> None:
+    """Nothing happens in the account: no message will ever prove that its topics live."""
+    events: list[Event] = []
+    with make_client(
+        quiet, profile=profile, reconcile=True, blind_after=0.01, stale_after={"copyTrade*": 0.5}
+    ) as client:
+        client.listen(events.append, TopicStale, Blind, Sighted)
+        client.subscribe(ORDER, ignore)
+        client.account.wait_for(lambda view: view.live)
+        assert eventually(lambda: client.health().connections["private"].reconnects == 1, 10)
+        client.account.wait_for(lambda view: view.live, 10)
+        assert eventually(lambda: isinstance(events[-1], Sighted))
+        assert not any(each.gap for each in client.health().connections["private"].topics)
+    assert any(isinstance(each, Blind) for each in events)
 
 
 def test_the_rest_that_fails_is_logged_once(

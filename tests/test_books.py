@@ -249,19 +249,25 @@ def test_what_is_always_wrong_is_not_asked_for_all_the_time(
     assert len(resyncs) < 8
 
 
+@pytest.mark.parametrize("redundancy", [1, 2])
 def test_a_snapshot_that_does_not_come_is_asked_for_again(
-    lively: Sandbox, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+    lively: Sandbox, monkeypatch: pytest.MonkeyPatch, eventually: Eventually, redundancy: int
 ) -> None:
+    """However often; and only that topic is subscribed anew, for others may be quite well."""
     monkeypatch.setattr("bybit_copyws.books._SNAPSHOT_WITHIN", 0.2)
     lively.fault("withhold", topic=TICKER, kind="data", times=None)
-    stale: list[TopicStale] = []
-    with make_client(lively) as client:
-        client.listen(stale.append, TopicStale)
+    told: list[Any] = []
+    with make_client(lively, redundancy=redundancy) as client:
+        client.listen(told.append, BookResync, TopicStale, GapOpened)
         ticker = client.ticker(BTC)
-        assert eventually(lambda: len(stale) >= 1, 10)
+        assert eventually(lambda: len(told) >= 4, 20)
         assert ticker.status is Status.SYNCING
+        assert ticker.reason == "no snapshot has come yet"
         lively.heal()
-        assert eventually(live(ticker), 10)
+        assert eventually(live(ticker), 20)
+        assert client.health().connections["public"].reconnects == 0
+    assert {type(event) for event in told} == {BookResync}
+    assert all(event.reason.startswith("no snapshot") for event in told[:4])
 
 
 def test_a_ticker_begins_anew_after_any_doubt(lively: Sandbox, eventually: Eventually) -> None:
@@ -305,6 +311,24 @@ def test_callbacks_get_the_updated_book(lively: Sandbox, eventually: Eventually)
         assert len(got) <= count + 1
         with pytest.raises(ConfigurationError, match="callable"):
             book.on_update("no")  # type: ignore[arg-type]
+
+
+def test_a_book_that_is_given_up_calls_nobody_any_more(
+    lively: Sandbox, eventually: Eventually
+) -> None:
+    got: list[int | None] = []
+    with make_client(lively) as client:
+        book = client.order_book(BTC)
+        book.on_update(lambda book: got.append(book.update_id))
+        assert eventually(lambda: len(got) > 5)
+        book.close()
+        assert eventually(lambda: not held(lively))  # nobody wants its topic
+        count = len(got)
+        client.order_book(BTC)
+        with pytest.raises(ConfigurationError, match="not kept any more"):
+            book.on_update(lambda _: None)
+        assert eventually(lambda: bool(held(lively)))
+        assert len(got) == count
 
 
 def test_a_book_can_be_given_up_and_asked_for_again(

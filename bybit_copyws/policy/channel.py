@@ -47,11 +47,6 @@ class Follower(ABC):
     def doubt(self, reason: str, now: float) -> None:
         """Note, at monotonic ``now``, that something may be missing; with the locks held."""
 
-    @property
-    @abstractmethod
-    def patience(self) -> float | None:
-        """For how many seconds its topic may be silent now; ``None`` for ever."""
-
 
 class Handler:
     """One callback registered for one topic, with its fate and its figures.
@@ -145,14 +140,6 @@ class Channel:
         self.proof_needed = False
         self.owed_gap: Gap | None = None
         self.troubled = False
-
-    @property
-    def patience(self) -> float | None:
-        """For how many seconds it may be silent now; ``None`` for ever."""
-        if self.longest_silence is not None or not self.followers:
-            return self.longest_silence
-        limits = [each.patience for each in self.followers]
-        return min((limit for limit in limits if limit is not None), default=None)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -290,8 +290,11 @@ class Registry:
 
     def refresh(self, wire: str) -> None:
         """Have a topic given up and subscribed anew; nothing if it is not active."""
-        if wire in self._records:
-            self._records[wire].refresh = True
+        record = self._records.get(wire)
+        if record is not None:
+            record.refresh = True
+            if record.status is _Status.SUBSCRIBED:
+                record.set_state(SubscriptionState.PENDING)
 
     def active(self) -> list[Channel]:
         """Return the topics that are wanted and confirmed."""

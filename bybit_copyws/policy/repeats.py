@@ -15,13 +15,14 @@ class Repeats:
         self._last = -_CALM
         self._next = 0.0
 
-    def again(self, now: float) -> bool:
+    def again(self, now: float, after: float = _FIRST) -> bool:
         """Return whether to ask again, as no answer has come; that counts as asked.
 
         Args:
             now: monotonic seconds.
+            after: seconds that an answer may take.
         """
-        return now >= self._last + _FIRST and self.ask(now)
+        return now >= self._last + after and self.ask(now)
 
     def ask(self, now: float) -> bool:
         """Return whether to ask now, for a new reason; that counts as asked.

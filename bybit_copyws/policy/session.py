@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -346,6 +346,14 @@ class Session:
         promised = self.registry.promised(self._opened_at)
         heard_at = max((each.alive_at or 0.0 for each in promised), default=0.0)
         self.gaps.passing(promised, reason, max(self._heard_at, heard_at), now)
+
+    def repaired(self, topics: Iterable[str], now: Instant) -> None:
+        """Note that all that was lost of topics has been fetched from elsewhere."""
+        channels = self.registry.channels
+        found = [channels[topic] for topic in topics if topic in channels]
+        for channel in found:
+            channel.proof_needed = False
+        self.gaps.end(found, now, repaired=True)
 
     def replan(self, now: Instant) -> None:
         """Ask for what is wanted and not yet asked for; to be called after each change."""

@@ -47,7 +47,7 @@ def longest_silence(topic: Topic, limits: Mapping[str, float | None]) -> float |
         limits: patterns of names to seconds; the first that fits counts.
     """
     for pattern, seconds in limits.items():
-        if fnmatchcase(topic.wire, pattern) or fnmatchcase(topic.name, pattern):
+        if any(fnmatchcase(name, pattern) for name in (topic.wire, *topic.aliases)):
             return seconds
     return None
 
@@ -63,7 +63,7 @@ def find_stale(channels: Iterable[Channel], now: float) -> list[Stale]:
     """
     found = []
     for channel in channels:
-        limit, alive_at = channel.patience, channel.alive_at
+        limit, alive_at = channel.longest_silence, channel.alive_at
         if limit is None or alive_at is None:
             continue
         if now < alive_at + limit:

@@ -107,9 +107,9 @@ class AccountDesk:
         self._carried: set[str] = set()  # what the exchange has confirmed on this link
         self._told: set[str] = set()  # those of them of which the user knows
         self._leaving: set[str] = set()  # given up by the user, and not yet told to be
+        self._renewed: set[str] = set()  # were silent, and are subscribed anew on this link
         self._refused: dict[str, str] = {}  # topics, and what the exchange said
         self._linked_at: float | None = None  # when it had confirmed all for the first time
-        self._missed_since = False  # whether anything may have been missed since then
         self._was_whole = False
         self._events: list[Event] = []
 
@@ -176,8 +176,6 @@ class AccountDesk:
         if not self.needed:
             self.state.lost("none of its topics is subscribed", now.mono)
             self._was_whole = False
-        for wire in self._leaving & self._carried:  # the account goes on to need it
-            self._left([wire], UnsubscribeConfirmed(**_stamp(now), topics=()))
         self._confirm(self._carried, now)
         self._look(now)
 
@@ -196,8 +194,11 @@ class AccountDesk:
         """Take events of the connection, each batch as a whole, and tell what they mean."""
         # Of an end, the gaps say why; the change of state also says when the next attempt is.
         reasons = [event.reason for event in events if isinstance(event, GapOpened)]
+        cut: list[Channel] = []
         for event in events:
             if isinstance(event, StateChanged) and event.new in _GONE:
+                if self._reconcile and event.new is State.BACKOFF:
+                    cut = self._channels(self._told)
                 self._gone((*reasons, event.reason)[0], now)
                 if event.new is State.CLOSED:
                     self.registry.close()
@@ -205,6 +206,7 @@ class AccountDesk:
             if isinstance(event, TopicStale):
                 if event.topic in self._wires:  # it is subscribed anew: it may be lost meanwhile
                     self._carried.discard(event.topic)
+                    self._renewed.add(event.topic)
                     self.state.lost(f"{event.topic} is silent", now.mono)
                 names = self._names([event.topic]) or (event.topic,)
                 self._events += [replace(event, topic=name) for name in names]
@@ -219,6 +221,8 @@ class AccountDesk:
                     self._of_account(event, mine, now)
             else:
                 self._events.append(event)
+        # To the connection a gap may have lasted that was repaired here: it opens no second one.
+        self.gaps.open(cut, self.state.reason, now.mono, now)
         self._look(now)
 
     def take_events(self) -> list[Event]:
@@ -233,13 +237,13 @@ class AccountDesk:
         self._carried.clear()
         self._told.clear()
         self._leaving.clear()
+        self._renewed.clear()
         self.state.lost(reason, now.mono)
 
     def _of_account(self, event: Any, wires: list[str], now: Instant) -> None:
         """Take what the connection says of topics of the account."""
         if isinstance(event, GapOpened):
             self.state.stale(event.reason, now.mono)
-            self._missed_since = self._linked_at is not None
             self._was_whole = False  # the gap of the topics that it names is opened here
             since = now.mono - (now.wall - event.since)
             self.gaps.open(self._channels(wires), event.reason, since, now)
@@ -247,6 +251,9 @@ class AccountDesk:
             self._carried.update(wires)
             for wire in wires:
                 self._refused.pop(wire, None)
+                if wire in self._renewed:  # what it said before is older than its hole
+                    self._renewed.discard(wire)
+                    self.state.stale(f"{wire} was subscribed anew", now.mono)
             self._confirm(wires, now)
         elif isinstance(event, SubscriptionRejected):
             self._refused.update(dict.fromkeys(wires, event.ret_msg))
@@ -270,7 +277,10 @@ class AccountDesk:
             self.gaps.end(self._channels(mine), now)
 
     def _confirm(self, wires: Iterable[str], now: Instant) -> None:
-        """Note that the exchange sends topics to the user from here on."""
+        """Note that the exchange sends topics from here on, to the user if he wants them."""
+        for wire in self._leaving.intersection(wires) - self.registry.channels.keys():
+            # The account goes on to need it.
+            self._left([wire], UnsubscribeConfirmed(**_stamp(now), topics=()))
         known = self.registry.channels.keys() - self._told
         fresh = [wire for wire in wires if wire in known]
         self._told.update(fresh)
@@ -327,13 +337,18 @@ class AccountDesk:
 
     def begin(self, exchange_ms: int, now: Instant) -> bool:
         """Begin a reconciliation, see :meth:`AccountState.begin`."""
-        since = self._linked_at if self._missed_since else None
-        return self.state.begin(exchange_ms, 0.0 if since is None else now.mono - since)
+        since = now.mono if self._linked_at is None else self._linked_at
+        return self.state.begin(exchange_ms, now.mono - since)
 
     @property
     def doubted(self) -> bool:
         """Whether the account is followed, and what is known of it may be wrong."""
         return self.asks and not self.state.whole
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The topics of which nothing is missing any more, whatever the connection has missed."""
+        return self._wires if self.state.whole else frozenset()
 
     def _hand_out(self, updates: list[Update], now: Instant) -> None:
         for update in updates:

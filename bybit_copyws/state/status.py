@@ -109,7 +109,7 @@ class Trusted:
     def stale(self, reason: str, now: float) -> bool:
         """Say that the content may be old: the link is lost, or the topic is silent.
 
-        It stays readable.
+        It stays readable. Of several reasons the last one is told; it is stale since the first.
 
         Returns:
             Whether it was live until now.
@@ -118,6 +118,8 @@ class Trusted:
             was_live = self._status is Status.LIVE
             if was_live:
                 self._set(Status.STALE, reason, now)
+            elif self._status is Status.STALE:
+                self._reason = reason
             return was_live
 
     def _set(self, status: Status, reason: str, now: float) -> None:

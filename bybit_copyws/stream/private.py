@@ -169,7 +169,7 @@ class PrivateStream(Front[Ready]):
             for handler in self.line.subscribe(wanted, self._take):
                 self._inner[handler.topic.wire] = handler
 
-        def settle(now: Instant) -> None:
+        def settle(now: Instant) -> Iterable[str]:
             carried = [
                 wire
                 for wire, each in self._inner.items()
@@ -178,6 +178,7 @@ class PrivateStream(Front[Ready]):
             with self._lock:
                 self.desk.settle(carried, now)
                 self._post()
+                return self.desk.known
 
         self.line.look(settle)
         self._wake()
@@ -351,9 +352,13 @@ class PrivateStream(Front[Ready]):
         if wanted:
             self._reconciler.thread.wake()
         self._turns.drain()
-        self.line.look()
+        self.line.look(self._known)
         self._tell()
         return IDLE_LOOK if deadline is None else max(0.0, deadline - self._clock.now().mono)
+
+    def _known(self, _: Instant) -> Iterable[str]:
+        with self._lock:
+            return self.desk.known
 
     # For the deliverer
 

@@ -87,10 +87,12 @@ class Reconciler:
         except Exception:
             self._desk.state.fail("an error in this client: see the log")
             raise
-        if self._failures:
-            _log.info("= the account is reconciled again")
-        self._failures = 0
-        self._answered()
+        state = self._desk.state
+        if state.ready or state.whole:  # it was not called off
+            if self._failures:
+                _log.info("= the account is reconciled again")
+            self._failures = 0
+            self._answered()
         return _PAUSE if self._desk.state.wanted else IDLE_LOOK  # it may have been called off
 
     def _ask(self) -> None:

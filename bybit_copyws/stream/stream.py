@@ -14,7 +14,7 @@ import itertools
 import random
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -109,6 +109,7 @@ class Stream:
         doubted: returns whether private data cannot be trusted although this connection misses
             nothing; called with its locks held.
         quiet: whether somebody else logs what its events mean.
+        beating: called without locks at each beat of a link, with the monotonic time.
     """
 
     def __init__(
@@ -127,6 +128,7 @@ class Stream:
         slow: SlowWatch | None = None,
         doubted: Callable[[], bool] = lambda: False,
         quiet: bool = False,
+        beating: Callable[[float], None] = lambda _: None,
     ) -> None:
         self.scope = scope
         self.name = name or scope.value
@@ -138,6 +140,7 @@ class Stream:
         self._settings = settings
         self._notify = notify
         self._quiet = quiet
+        self._beating = beating
         self._changed = changed
         self._reports = reports
         self._measure_clock = measure_clock
@@ -208,13 +211,18 @@ class Stream:
 
         self._apply(change)
 
-    def look(self, report: Callable[[Instant], None] = lambda _: None) -> None:
+    def look(self, report: Callable[[Instant], Iterable[str]]) -> None:
         """Look whether private data can be trusted, after something outside has changed.
 
         Args:
             report: called first, with the locks held: all events so far have been handed on.
+                Returns topics as on the wire of which nothing is missing any more.
         """
-        self._apply(report)
+
+        def change(now: Instant) -> None:
+            self._session.repaired(report(now), now)
+
+        self._apply(change)
 
     def running(self) -> list[Running]:
         """Return which callbacks run now."""
@@ -597,7 +605,9 @@ class Stream:
         if state is State.CLOSING and self._close_overdue():
             transport.end()
             return _LOOK
-        self._slow.look(self._clock.now())
+        now = self._clock.now()
+        self._slow.look(now)
+        self._beating(now.mono)
         status = transport.status()._replace(last_message=self._dispatcher.last_message)
         deadline = self._apply(lambda now: self._tick(now, status))
         look = _BLOCKED_LOOK if status.blocked_since or state is State.CLOSING else _LOOK

@@ -63,11 +63,13 @@ class Topic:
         name: as the user wrote it (maybe an alias).
         wire: as the exchange calls it.
         spec: its row in the table.
+        aliases: all that a user may write instead of ``wire``.
     """
 
     name: str
     wire: str
     spec: TopicSpec
+    aliases: tuple[str, ...] = ()
 
     @property
     def scope(self) -> Scope:
@@ -115,7 +117,8 @@ class TopicTable:
             )
         for part, value in zip(spec.parts, rest, strict=True):
             _CHECKS[part](name, value)
-        return Topic(name, ".".join((wire_channel, *rest)), spec)
+        aliases = (".".join((each, *rest)) for each in self._other_names(wire_channel))
+        return Topic(name, ".".join((wire_channel, *rest)), spec, tuple(aliases))
 
     def may_fit(self, pattern: str) -> bool:
         """Return whether a pattern (with ``*`` and ``?``) may fit any topic's name."""

@@ -8,11 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bybit_copyws.errors import ConnectionLost
-from bybit_copyws.events import GapClosed, GapOpened, SubscriptionConfirmed, TopicStale
+from bybit_copyws.events import (
+    GapClosed,
+    GapOpened,
+    SubscriptionConfirmed,
+    SubscriptionState,
+    TopicStale,
+)
 from bybit_copyws.policy.liveness import GRACE
 from bybit_copyws.policy.sequence import BookSequence
 from bybit_copyws.policy.session import SessionSettings
-from bybit_copyws.wire.profiles import COPY_TRADING_V3
+from bybit_copyws.policy.staleness import longest_silence
+from bybit_copyws.wire.profiles import COPY_TRADING_V3, V5
 
 A, B = "publicTrade.AUSDT", "publicTrade.BUSDT"
 BOOK = "orderbook.50.AUSDT"
@@ -315,12 +322,43 @@ def test_topics_may_be_silent_unless_said_otherwise():
     assert [event.topic for event in rig.of(TopicStale)] == [A]
 
 
+def test_a_limit_fits_a_topic_by_every_name_it_has():
+    topic = V5.topics.parse("order")
+    assert longest_silence(topic, {"copyTradeOrder": 5.0}) == 5.0
+    assert longest_silence(V5.topics.parse("copyTradeOrder"), {"order": 5.0}) == 5.0
+    assert longest_silence(topic, {"copyTradePosition": 5.0, "position": 6.0}) is None
+
+
 def test_a_topic_subscribed_anew_stays_confirmed_to_its_users():
     rig = Reader()
     rig.start(BEST)
     rig.tick(10.0)
     rig.settle()
     assert [event.topics for event in rig.of(SubscriptionConfirmed)] == [(BEST,), (BEST,)]
+
+
+def test_a_topic_that_is_subscribed_anew_is_pending_until_it_is_confirmed():
+    rig = Reader()
+    (handler,) = rig.start(BEST)
+    rig.tick(10.0)
+    assert handler.state is SubscriptionState.PENDING
+    rig.settle()
+    assert handler.state is SubscriptionState.CONFIRMED
+
+
+def test_what_was_fetched_from_elsewhere_ends_a_gap_although_its_topic_stays_silent():
+    rig = Reader()
+    rig.start(BEST, A)
+    rig.tick(10.0)
+    rig.settle()
+    assert rig.gaps() == []
+    rig.session.repaired([BEST, "not.subscribed"], rig.now)
+    rig.send()
+    (gap,) = rig.gaps()
+    assert (gap.topics, gap.repaired) == ((BEST,), True)
+    assert rig.message(BEST) == gap
+    rig.drop()
+    assert rig.opened()[-1][0] == (BEST, A)
 
 
 def test_a_silent_connection_is_ended_if_asked_for():

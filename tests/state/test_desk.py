@@ -576,3 +576,54 @@ def test_a_connection_that_ends_for_good_closes_every_subscription(profile: str)
     assert {handler.state for handler in handlers} == {CLOSED}
     assert "the key was refused" in rig.desk.state.reason
     assert not rig.desk.state.whole
+
+
+# What the connection and the account know apart from each other
+
+
+def test_what_rest_has_told_is_known_whatever_the_connection_waits_for(profile: str) -> None:
+    rig = live_rig(profile, ORDER)
+    assert rig.desk.known == set(rig.wires.values())
+    rig.cut()
+    assert rig.desk.known == frozenset()
+
+
+def test_a_loss_that_the_connection_counts_to_an_older_gap_is_a_new_one_here(
+    profile: str,
+) -> None:
+    rig = live_rig(profile, ORDER)
+    changed = StateChanged(
+        time=WALL, connection="private", old=State.ACTIVE, new=State.BACKOFF, reason="cut again"
+    )
+    rig.hear(changed)
+    (opened,) = gaps(rig)
+    assert (opened.topics, opened.reason) == ((ORDER,), "cut again")
+
+
+def test_a_topic_given_up_while_it_is_subscribed_anew_is_left(profile: str) -> None:
+    rig = live_rig(profile)
+    (handler,) = rig.subscribe(WALLET)
+    wire = rig.wires[Kind.WALLET]
+    rig.hear(TopicStale(time=WALL, connection="private", topic=wire, age=9.0, cure="none"))
+    rig.carried.discard(wire)
+    rig.asked.add(wire)
+    rig.desk.remove([handler])
+    rig.desk.settle(rig.carried, rig.now)
+    assert handler.state is CONFIRMED
+    rig.events()
+    rig.acknowledge()
+    assert handler.state is CLOSED
+    assert topics(rig.events(UnsubscribeConfirmed)) == [(WALLET,)]
+
+
+def test_what_came_before_the_hole_of_a_topic_subscribed_anew_is_older_than_rest() -> None:
+    rig = live_rig("v3", POSITION)
+    wire = rig.wires[Kind.POSITION]
+    rig.hear(TopicStale(time=WALL, connection="private", topic=wire, age=9.0, cure="none"))
+    rig.carried.discard(wire)
+    rig.asked.add(wire)
+    rig.send(Kind.POSITION, position("5"))  # then it is closed, while the topic is not sent
+    rig.acknowledge()
+    rig.reconcile()
+    assert not rig.desk.state.view.positions
+    assert [each.message.data[0]["size"] for each in rig.take()] == ["5", "0"]

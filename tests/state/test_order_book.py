@@ -223,8 +223,8 @@ def test_level_1_lived_by_deltas_once() -> None:
 def test_stale_keeps_the_levels_until_the_stream_goes_on() -> None:
     book = live()
     assert book.stale("silent for 10 s", 12.0)
-    assert not book.stale("again", 13.0)
-    assert (book.status, book.reason, book.since) == (Status.STALE, "silent for 10 s", 12.0)
+    assert not book.stale("the link is lost too", 13.0)
+    assert (book.status, book.reason, book.since) == (Status.STALE, "the link is lost too", 12.0)
     assert book.rows() == live().rows()
     assert book.age(13.0) == 12.0
     assert book.apply("delta", data(11, [["99.5", "7"]]), 1, 14.0).outcome is Outcome.APPLIED
