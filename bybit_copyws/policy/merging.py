@@ -22,7 +22,7 @@ from bybit_copyws.events import (
     UnsubscribeConfirmed,
     UnsubscribeRejected,
 )
-from bybit_copyws.messages import MessageCallback
+from bybit_copyws.messages import Gap, MessageCallback
 from bybit_copyws.policy.arbiter import Passed, TopicArbiter
 from bybit_copyws.policy.channel import Channel, Courier, Handler
 from bybit_copyws.policy.gaps import Gaps
@@ -76,6 +76,8 @@ class Merger:
         self._leaving: dict[str, set[int]] = {}  # lines that have not given a topic up yet
         self._arbiters: dict[str, TopicArbiter] = {}
         self._new: list[set[str]] = [set() for _ in range(lines)]  # to be vouched for
+        self._queued = self._taken = 0  # messages for delivery so far
+        self._doubted_at: dict[str, int] = {}  # topics, and what was queued at the last doubt
         self._events: list[Event] = []
 
     # What the user wants
@@ -101,6 +103,7 @@ class Merger:
         ]
         for wire in unwanted:
             self._arbiters.pop(wire, None)
+            self._doubted_at.pop(wire, None)
             holding = {line for line, held in enumerate(self._holds) if wire in held}
             if holding:
                 self._leaving[wire] = holding
@@ -192,11 +195,24 @@ class Merger:
         if not self.ready:
             return None
         ready = self.ready.popleft()
+        self._taken += 1
         if ready.hole is not None:
+            self._doubted_at.pop(ready.channel.topic.wire, None)
             last = ready.channel.last
             since = now.mono if last is None else last[0]
             self.gaps.passing([ready.channel], ready.hole, since, now)
         return ready
+
+    def take_gap(self, channel: Channel, now: Instant) -> Gap | None:
+        """Return what the message that :meth:`next` has just returned must carry.
+
+        It ends the gap if that lasts, unless it has waited here since before the gap opened.
+        """
+        wire = channel.topic.wire
+        if self._taken <= self._doubted_at.get(wire, 0):
+            return self.gaps.carry(channel)
+        self._doubted_at.pop(wire, None)
+        return self.gaps.take(channel, now)
 
     def missed(self, channel: Channel, reason: str, now: Instant) -> None:
         """Note that something of a topic was lost just now, on all lines."""
@@ -232,7 +248,9 @@ class Merger:
         return arbiter
 
     def _queue(self, channel: Channel, passed: Iterable[Passed]) -> None:
-        self.ready.extend(Ready(channel, each.arrival, each.hole) for each in passed)
+        for each in passed:
+            self.ready.append(Ready(channel, each.arrival, each.hole))
+            self._queued += 1
 
     def _held(self, wire: str) -> bool:
         return any(wire in held for held in self._holds)
@@ -272,6 +290,7 @@ class Merger:
             if not self._covered(wire, line):
                 # Where a line still holds it no acknowledgement will come: a message must.
                 channel.proof_needed = self._held(wire)
+                self._doubted_at[wire] = self._queued
                 missing.append(channel)
         self.gaps.open(missing, event.reason, now.mono - (now.wall - event.since), now)
 

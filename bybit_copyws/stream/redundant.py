@@ -392,7 +392,7 @@ class RedundantStream(Front[Ready]):
     def owed_gap(self, channel: Channel) -> Gap | None:
         """Return the gap that the next message of a topic must carry; it is carried then."""
         with self._lock:
-            gap = self._merger.gaps.take(channel, self._clock.now())
+            gap = self._merger.take_gap(channel, self._clock.now())
             self._notify(self._merger.take_events())
         return gap
 

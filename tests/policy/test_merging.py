@@ -83,7 +83,7 @@ class Rig:
         out: list[Any] = []
         while (ready := self.merger.next(self.now)) is not None:
             ready.channel.last = (self.mono, 1, 1)
-            gap = self.merger.gaps.take(ready.channel, self.now)
+            gap = self.merger.take_gap(ready.channel, self.now)
             out += ["gap"] if gap is not None else []
             out += [int(row["i"]) for row in ready.arrival.data]
         self.take()
@@ -290,3 +290,20 @@ def test_what_is_missed_on_all_lines_is_told_with_the_next_message(rig: Rig) -> 
     rig.merger.missed(rig.merger.registry.channels[TRADES], "odd", rig.now)
     assert rig.trade(A, 2) == ["gap", 2]
     assert [each.reason for each in rig.told if isinstance(each, GapOpened)] == ["odd"]
+
+
+def test_what_waited_since_before_a_gap_neither_carries_nor_ends_it(rig: Rig) -> None:
+    """A slow callback holds messages up here; meanwhile the line that brought them is lost."""
+    rig.add(TRADES)
+    rig.confirm(A, TRADES)
+    rig.confirm(B, TRADES)  # is not known yet to follow without a hole
+    for each in (1, 2, 3):
+        rig.merger.arrived(A, TRADES, Arrival("snapshot", 1, [{"i": str(each)}]))
+    (opened,) = rig.lose(A, TRADES)[:1]
+    assert isinstance(opened, GapOpened)
+    rig.told.clear()
+    assert rig.deliver() == [1, 2, 3]
+    assert rig.told == []
+    assert rig.trade(B, 9) == ["gap", 9]
+    assert "GapClosed" in kinds(rig.told)
+    assert rig.trade(B, 10) == [10]
