@@ -49,6 +49,9 @@ CHANNELS = (
 )
 QUICK = {"ping_interval": 1.0, "pong_timeout": 1.0, "reply_timeout": 2.0, "frame_timeout": 1.0}
 LOOK = 0.05  # seconds between two comparisons
+MIB = 2.0  # by which memory may grow after the first fifth
+# What an account remembers of orders and executions, once it has had so many; see the account page.
+ACCOUNT_MIB = 16.0
 HEAL = 60.0  # seconds within which all must be well again at the end
 
 
@@ -148,7 +151,7 @@ def watch(text: str, options: argparse.Namespace) -> int:
         api_key, api_secret = key[1], secret[1]
 
     run = Run(url, options)
-    growth = Growth()
+    growth = Growth(MIB + (ACCOUNT_MIB if options.reconcile else 0.0))
     seconds = options.minutes * 60
     scenario = Scenario.random(options.seed, seconds, options.per_second)
     steps = sorted(scenario.timed, key=lambda step: step.at or 0.0)
