@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import threading
@@ -15,7 +16,8 @@ class LookUp:
     """A name look-up in a thread of its own.
 
     An attempt that gives up leaves it running; the next one for the same host joins it, so that
-    a dead name server costs one thread and not one for each attempt.
+    a dead name server costs one thread and not one for each attempt. An address is no name, asks
+    nobody and needs no thread.
 
     Attributes:
         done: set when there is an answer.
@@ -36,6 +38,10 @@ class LookUp:
     @classmethod
     def of(cls, host: str, port: int) -> LookUp:
         """Return the look-up of a host that is under way, or begin one."""
+        if _is_address(host):
+            address = cls(host, port)
+            address._run()
+            return address
         with cls._lock:
             look_up = cls._running.get((host, port))
             if look_up is None:
@@ -60,6 +66,14 @@ class LookUp:
             with self._lock:
                 self._running.pop(self._key, None)
             self.done.set()
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 if hasattr(os, "register_at_fork"):
