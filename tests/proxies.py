@@ -8,9 +8,13 @@ import selectors
 import socket
 import struct
 import threading
+from typing import TypeAlias
 
 _PATIENCE = 10.0
 _GLANCE = 0.05
+
+Reached: TypeAlias = tuple[socket.socket, bytes]
+"""What was reached, and what to say of it."""
 
 
 class RelayingProxy:
@@ -61,9 +65,11 @@ class RelayingProxy:
     def _serve(self, sock: socket.socket) -> None:
         sock.settimeout(_PATIENCE)
         with sock, contextlib.suppress(OSError, EOFError):
-            there = self._http(sock) if self._kind == "http" else self._socks(sock)
-            if there is not None:
+            reached = self._http(sock) if self._kind == "http" else self._socks(sock)
+            if reached is not None:
+                there, reply = reached
                 with there:
+                    sock.sendall(reply)
                     self._relay(sock, there)
 
     def _reach(self, host: str, port: int) -> socket.socket:
@@ -71,7 +77,7 @@ class RelayingProxy:
         where = ("127.0.0.1", self._names[host]) if host in self._names else (host, port)
         return socket.create_connection(where, _PATIENCE)
 
-    def _http(self, sock: socket.socket) -> socket.socket | None:
+    def _http(self, sock: socket.socket) -> Reached | None:
         head = b""
         while b"\r\n\r\n" not in head:
             head += _some(sock)
@@ -82,24 +88,21 @@ class RelayingProxy:
             sock.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
             return None
         host, _, port = where.rpartition(":")
-        there = self._reach(host.strip("[]"), int(port))
-        sock.sendall(b"HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n")
-        return there
+        reply = b"HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n"
+        return self._reach(host.strip("[]"), int(port)), reply
 
-    def _socks(self, sock: socket.socket) -> socket.socket | None:
+    def _socks(self, sock: socket.socket) -> Reached | None:
         version = _exactly(sock, 1)
         return self._socks4(sock) if version == b"\x04" else self._socks5(sock)
 
-    def _socks4(self, sock: socket.socket) -> socket.socket:
+    def _socks4(self, sock: socket.socket) -> Reached:
         _, port, address = struct.unpack("!BH4s", _exactly(sock, 7))
         _until_nul(sock)  # the user id
         named = address[:3] == b"\0\0\0"
         host = _until_nul(sock).decode() if named else socket.inet_ntoa(address)
-        there = self._reach(host, port)
-        sock.sendall(b"\x00\x5a" + bytes(6))
-        return there
+        return self._reach(host, port), b"\x00\x5a" + bytes(6)
 
-    def _socks5(self, sock: socket.socket) -> socket.socket | None:
+    def _socks5(self, sock: socket.socket) -> Reached | None:
         methods = _exactly(sock, _exactly(sock, 1)[0])
         wanted = 2 if self._login else 0
         if wanted not in methods:
@@ -126,8 +129,7 @@ class RelayingProxy:
         except OSError:
             sock.sendall(b"\x05\x05\x00\x01" + bytes(6))
             return None
-        sock.sendall(b"\x05\x00\x00\x01" + bytes(6))
-        return there
+        return there, b"\x05\x00\x00\x01" + bytes(6)
 
     def _relay(self, one: socket.socket, other: socket.socket) -> None:
         with selectors.DefaultSelector() as selector:
