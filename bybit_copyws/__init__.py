@@ -24,7 +24,7 @@ from bybit_copyws.errors import (
     StreamError,
     SubscriptionError,
 )
-from bybit_copyws.events import State, SubscriptionState
+from bybit_copyws.events import State, Status, SubscriptionState
 from bybit_copyws.health import Health
 from bybit_copyws.messages import Gap, Message, MessageCallback
 from bybit_copyws.policy.backoff import Backoff
@@ -32,7 +32,6 @@ from bybit_copyws.policy.budget import ConnectionBudget
 from bybit_copyws.state.account_view import AccountView
 from bybit_copyws.state.instruments import Instrument, Instruments
 from bybit_copyws.state.life_cycle import CopyTrade, TradeChange, TradeEvent
-from bybit_copyws.state.status import Status
 from bybit_copyws.stream.shared_budget import SharedConnectionBudget
 from bybit_copyws.subscription import Subscription
 from bybit_copyws.version import __version__

@@ -11,13 +11,13 @@ from functools import partial
 from typing import Any, Protocol
 
 from bybit_copyws.errors import StreamError
+from bybit_copyws.events import Status
 from bybit_copyws.models import Execution, Order, Position, Wallet
 from bybit_copyws.options import check_callback, check_timeout
 from bybit_copyws.policy.channel import Handler
 from bybit_copyws.state.account_view import AccountView
 from bybit_copyws.state.life_cycle import CopyTrade, TradeChange
 from bybit_copyws.state.positions import PositionKey
-from bybit_copyws.state.status import Status
 from bybit_copyws.stream.private import PrivateStream
 
 

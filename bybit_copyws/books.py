@@ -12,13 +12,13 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from bybit_copyws.errors import ConfigurationError
-from bybit_copyws.events import SubscriptionState
+from bybit_copyws.events import Status, SubscriptionState
 from bybit_copyws.messages import Message, MessageCallback
 from bybit_copyws.options import check_callback
 from bybit_copyws.policy.channel import Follower
 from bybit_copyws.policy.repeats import Repeats
 from bybit_copyws.state.order_book import OrderBook
-from bybit_copyws.state.status import LiveState, Outcome, Status
+from bybit_copyws.state.status import LiveState, Outcome
 from bybit_copyws.state.ticker import Ticker
 from bybit_copyws.stream.reports import callback_name
 from bybit_copyws.subscription import Subscription
@@ -38,6 +38,15 @@ class Keeping(Protocol):
 
     def forget(self, topic: str, state: object) -> None:
         """Keep no longer what is kept of a topic, if that is it."""
+
+    def status_changed(self) -> None:
+        """Wake who waits; called without locks."""
+
+    def wait_for(self, predicate: Callable[[], bool], timeout: float) -> bool:
+        """Wait until something is true; return whether it became so in time."""
+
+    def troubles(self) -> str:
+        """Say why there are no links, to be put behind an error."""
 
 
 class Keeper(Follower):
@@ -65,6 +74,7 @@ class Keeper(Follower):
     def __call__(self, message: Message) -> None:
         """Apply a message."""
         state, now = self.state, time.monotonic()
+        before = state.status
         if message.gap is not None and not self._counted and message.type != "snapshot":
             state.resync(message.gap.reason, now)
             self._ask(message.gap.reason, now)
@@ -78,20 +88,25 @@ class Keeper(Follower):
             state.stale(channel.open_gap.reason, now)
         if self._ended is not None:  # while this was applied
             state.stale(self._ended, now)
+        if state.status is not before:
+            self._client.status_changed()
 
     def doubt(self, reason: str, now: float) -> None:
         """Say that the content may be old."""
-        self.state.stale(reason, now)
+        if self._ended is None:
+            self.state.stale(reason, now)
 
     def look(self, now: float) -> None:
-        """Ask again for a snapshot that has not come, nor anything else.
+        """Ask again for a snapshot that has not come, nor anything else; say what was refused.
 
         Called by the heartbeat of a link, so never while there is none.
         """
         state, channel, subscription = self.state, self.channel, self.subscription
-        if self._ended is not None or state.status is not Status.SYNCING:
+        if self._ended is not None or channel is None or subscription is None:
             return
-        if channel is None or subscription is None:
+        if subscription.state is SubscriptionState.REJECTED:
+            self._say(f"{subscription.error}", now)
+        if state.status is not Status.SYNCING:
             return
         if subscription.state is not SubscriptionState.CONFIRMED:
             return
@@ -118,8 +133,32 @@ class Keeper(Follower):
         return listening
 
     def open(self) -> None:
-        """Begin to keep it."""
+        """Begin to keep it; what was refused is asked for anew."""
+        old = self.subscription
+        if old is not None:
+            if old.state is not SubscriptionState.REJECTED:
+                return
+            old.give_up()
+            self._say("no snapshot has come yet", time.monotonic())
         self.subscription = self._client.subscribe(self.state.topic, self)
+        self.subscription.belong_to(self.close)
+
+    def wait_live(self, timeout: float) -> None:
+        """Wait until it is live."""
+        settled = self._client.wait_for(self._is_settled, timeout)
+        error = None if self.subscription is None else self.subscription.error
+        if error is not None:
+            raise error.again()
+        self._check_kept()
+        if not settled:
+            raise TimeoutError(
+                f"{self.state.topic} is not live within {timeout:g} s; it is "
+                f"{self.state.status.value}: {self.state.reason}{self._client.troubles()}"
+            )
+
+    def _is_settled(self) -> bool:
+        failed = self.subscription is not None and self.subscription.error is not None
+        return self.state.status is Status.LIVE or failed or self._ended is not None
 
     def close(self) -> None:
         """Keep it no longer, and call nobody any more."""
@@ -130,13 +169,21 @@ class Keeper(Follower):
         for each in listening:
             each.unsubscribe()
         if self.subscription is not None:
-            self.subscription.unsubscribe()
+            self.subscription.give_up()
+        self._client.status_changed()
 
     def end(self, reason: str) -> None:
         """Say that it is not kept up to date from now on."""
         if self._ended is None:
             self._ended = reason
-            self.state.stale(reason, time.monotonic())
+            self._say(reason, time.monotonic())
+
+    def _say(self, reason: str, now: float) -> None:
+        """Say why it is not live, also if it never was."""
+        if self.state.reason != reason:
+            self.state.stale(reason, now)
+            if self.state.status is Status.SYNCING:
+                self.state.resync(reason, now)
 
     def _check_kept(self) -> None:
         if self._ended == _GIVEN_UP:
@@ -182,7 +229,10 @@ class _Live(LiveState):
 
     @property
     def subscription(self) -> Subscription | None:
-        """The handle of its topic, which says whether the exchange accepted that."""
+        """The handle of its topic, which says whether the exchange accepted that.
+
+        Its ``unsubscribe()`` is :meth:`close`.
+        """
         return self._keeper.subscription
 
     def age(self, now: float | None = None) -> float:
@@ -208,6 +258,22 @@ class _Live(LiveState):
         """
         check_callback(callback, "callback", "what is kept")
         return self._keeper.on_update(callback)
+
+    def wait_live(self, timeout: float = 10.0) -> None:
+        """Wait until it is ``LIVE``: a topic may be confirmed before its snapshot has come.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            SubscriptionError: the exchange refused the topic.
+            ConnectFailed: the connection was given up, see :class:`Backoff`.
+            StreamClosed: the client was closed.
+            ConfigurationError: it is not kept any more; or this is a callback, which would wait for
+                itself.
+            TimeoutError: it did not become live in time; the text says how it is.
+        """
+        self._keeper.wait_live(timeout)
 
     def open(self) -> None:
         """Begin to keep it; for the client."""

@@ -21,7 +21,15 @@ from bybit_copyws.errors import (
     StreamError,
     SubscriptionError,
 )
-from bybit_copyws.events import BookResync, Event, EventCallback, State
+from bybit_copyws.events import (
+    BookResync,
+    Event,
+    EventCallback,
+    State,
+    Status,
+    StatusChanged,
+    SymbolsChanged,
+)
 from bybit_copyws.health import ConnectionHealth, Health
 from bybit_copyws.messages import MessageCallback
 from bybit_copyws.options import (
@@ -254,7 +262,7 @@ class CopyTradingClient:
             fetch=lambda: Instruments(self.rest.instruments(copy_trading=False)),
             subscribe=self._register,
             unsubscribe=self.remove,
-            notify=self._notifier.post,
+            notify=self._hear_symbols,
             changed=self._tell_change,
         )
         self._symbols = SymbolList(ways, instruments_every)
@@ -373,6 +381,7 @@ class CopyTradingClient:
             stream = self._streams[Scope.PRIVATE]
             assert isinstance(stream, PrivateStream)  # noqa: S101 (as the profile has a dialect)
             if self._account is None:
+                stream.desk.state.tell_status(partial(self._post_status, Scope.PRIVATE, "account"))
                 stream.keep()
                 self._account = Account(stream, self)
             account = self._account
@@ -405,8 +414,11 @@ class CopyTradingClient:
         self._check_open()
         with self._rotator.switch:
             found = self._kept.get(wire)
-            if found is None:
+            if found is not None:
+                found.open()
+            else:
                 found = self._kept[wire] = make()
+                found.tell_status(partial(self._post_status, Scope.PUBLIC, wire))
                 try:
                     found.open()
                 except Exception:
@@ -680,12 +692,12 @@ class CopyTradingClient:
             first, self._closed = not self._closed, True
             rest = self._rest
         if first:
+            for kept in list(self._kept.values()):
+                kept.end("the client was closed")
             self._rotator.end()
             for stream in self._rotator.streams():
                 stream.begin_close()
             self._workers.stop()
-            for kept in list(self._kept.values()):
-                kept.end("the client was closed")
             if rest is not None:
                 rest.close()
         self._done.set()
@@ -889,6 +901,34 @@ class CopyTradingClient:
         self._notifier.post([event])
         with self._rotator.switch:
             self._streams[Scope.PUBLIC].refresh(self._parse(topic))
+
+    def status_changed(self) -> None:
+        """Wake who waits for something that is kept."""
+        self._tell_change()
+
+    def _post_status(self, scope: Scope, name: str, old: Status, new: Status, reason: str) -> None:
+        """Tell whether something that is kept can be trusted; called with its lock held."""
+        self._notifier.post(
+            [
+                StatusChanged(
+                    time=time.time(),
+                    connection=scope.value,
+                    name=name,
+                    old=old,
+                    new=new,
+                    reason=reason,
+                )
+            ]
+        )
+
+    def _hear_symbols(self, events: Sequence[Event]) -> None:
+        """Tell of symbols; what is kept of those that are gone will hear no more."""
+        self._notifier.post(events)
+        for event in events:
+            if isinstance(event, SymbolsChanged):
+                for kept in list(self._kept.values()):
+                    if kept.symbol in event.withdrawn:
+                        kept.stale("the exchange has withdrawn the symbol", time.monotonic())
 
     def _look_after(self, now: float) -> None:
         """Have what is kept do what is due."""

@@ -26,6 +26,14 @@ class State(enum.Enum):
     CLOSED = "closed"
 
 
+class Status(enum.Enum):
+    """Whether live state can be trusted."""
+
+    SYNCING = "syncing"  # there is nothing to read until the next snapshot
+    LIVE = "live"  # as the exchange last said
+    STALE = "stale"  # was right once; the exchange may have moved on since
+
+
 class SubscriptionState(enum.Enum):
     """What the exchange said to a subscription so far."""
 
@@ -165,6 +173,22 @@ class BookResync(Event, frozen=True, kw_only=True):
     """
 
     topic: str
+    reason: str
+
+
+class StatusChanged(Event, frozen=True, kw_only=True):
+    """A book or ticker that the client keeps, or its account, can be trusted again or no more.
+
+    Attributes:
+        name: its topic; ``"account"`` for the account.
+        old: what it was.
+        new: what it is.
+        reason: why it is not live, in words; empty if it is.
+    """
+
+    name: str
+    old: Status
+    new: Status
     reason: str
 
 

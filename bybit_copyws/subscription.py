@@ -38,6 +38,7 @@ class Subscription:
         self._given = tuple(handlers)
         self._client = client
         self._unsubscribed = False
+        self._end_of_owner: Callable[[], None] | None = None
 
     @property
     def _handlers(self) -> tuple[Handler, ...]:
@@ -111,8 +112,19 @@ class Subscription:
         """Take the callback from all its topics; it is not called again.
 
         The exchange is told about topics that no other callback wants. Does not wait for its
-        answer: :meth:`wait` does.
+        answer: :meth:`wait` does. Of a book or ticker that the client keeps, it is the ``close()``.
         """
+        if self._end_of_owner is None:
+            self.give_up()
+        else:
+            self._end_of_owner()
+
+    def belong_to(self, end: Callable[[], None]) -> None:
+        """Have :meth:`unsubscribe` end something that this is a part of; for the client."""
+        self._end_of_owner = end
+
+    def give_up(self) -> None:
+        """Give up the topics alone; for the client."""
         self._unsubscribed = True
         self._client.remove(self._handlers)
 

@@ -13,6 +13,7 @@ import pytest
 from follower import Follower, main
 
 from bybit_copyws import Backoff, CopyTradingClient
+from bybit_copyws.events import Blind, Sighted
 
 
 def execution(number: int, quantity: str, side: str = "Buy") -> dict[str, Any]:
@@ -58,7 +59,7 @@ def client(bybit_sandbox: Any) -> Any:
 
 @pytest.fixture
 def follower(client: Any, placed: Any) -> Any:
-    bot = Follower(client, lambda *order: placed.put(order), Decimal("0.5"), Decimal("0.01"))
+    bot = Follower(client, lambda *order: placed.put(order), Decimal("0.5"))
     with client:
         client.wait_until_ready()
         yield bot
@@ -75,9 +76,9 @@ def test_half_of_each_execution_is_mirrored(bybit_sandbox: Any, follower: Any, p
 @pytest.mark.bybit_sandbox(trading=False)
 def test_what_is_too_small_is_kept(bybit_sandbox: Any, placed: Any) -> None:
     for number in (1, 2, 3):
-        bybit_sandbox.push_topic(execution(number, "0.014"))
-    assert placed.get(timeout=5) == ("BTCUSDT", "Buy", Decimal("0.01"))
-    assert placed.get(timeout=5) == ("BTCUSDT", "Buy", Decimal("0.01"))
+        bybit_sandbox.push_topic(execution(number, "0.0014"))
+    assert placed.get(timeout=5) == ("BTCUSDT", "Buy", Decimal("0.001"))
+    assert placed.get(timeout=5) == ("BTCUSDT", "Buy", Decimal("0.001"))
 
 
 @pytest.mark.usefixtures("follower")
@@ -97,6 +98,34 @@ def test_it_goes_on_after_a_disconnect(bybit_sandbox: Any, placed: Any) -> None:
     bybit_sandbox.wait_for(lambda exchange: any(c.topics for c in exchange.connections))
     bybit_sandbox.push_topic(execution(1, "0.10"))
     assert placed.get(timeout=5) == ("BTCUSDT", "Buy", Decimal("0.05"))
+
+
+@pytest.mark.bybit_sandbox(trading=False)
+def test_while_the_leader_cannot_be_seen_nothing_is_placed(
+    bybit_sandbox: Any, follower: Any, placed: Any
+) -> None:
+    follower.on_trust(Blind(time=0.0, connection="private", seconds=10.0, reason="test"))
+    bybit_sandbox.push_topic(execution(1, "0.10"))
+    bybit_sandbox.push_topic(execution(2, "0.10"))
+    deadline = time.monotonic() + 5
+    while follower.mirrored < 2 and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    assert placed.empty()
+    follower.on_trust(Sighted(time=0.0, connection="private"))
+    assert placed.get(timeout=5) == ("BTCUSDT", "Buy", Decimal("0.10"))
+
+
+@pytest.mark.bybit_sandbox(trading=False)
+def test_every_symbol_has_its_own_step(bybit_sandbox: Any, follower: Any, placed: Any) -> None:
+    trade = execution(1, "0.17")
+    trade["data"][0]["symbol"] = "SOLUSDT"
+    bybit_sandbox.push_topic(trade)
+    bybit_sandbox.push_topic(execution(2, "0.10"))
+    assert placed.get(timeout=5) == ("BTCUSDT", "Buy", Decimal("0.05"))
+    trade["data"][0]["execId"] = "e-3"
+    bybit_sandbox.push_topic(trade)
+    assert placed.get(timeout=5) == ("SOLUSDT", "Buy", Decimal("0.1"))
+    assert follower.mirrored == 3
 
 
 @pytest.mark.bybit_sandbox(speed=0, activity=5.0)

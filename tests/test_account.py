@@ -32,6 +32,7 @@ from bybit_copyws.events import (
     GapClosed,
     GapOpened,
     Sighted,
+    StatusChanged,
     SubscriptionConfirmed,
     SubscriptionRejected,
     TopicStale,
@@ -320,6 +321,20 @@ def test_while_rest_is_out_of_order_messages_wait_and_then_pass(
         assert closed.gap.repaired
         assert eventually(lambda: any(each.gap for each in told.messages))
     assert len(told.exec_ids()) == len(set(told.exec_ids()))
+
+
+def test_who_has_only_the_account_hears_of_a_loss_at_once(
+    trading: Sandbox, profile: str, eventually: Eventually
+) -> None:
+    told: list[StatusChanged] = []
+    with make_client(trading, profile=profile, reconcile=True) as client:
+        client.listen(told.append, StatusChanged)
+        client.account.wait_for(lambda view: view.live)
+        trading.drop("private", how="rst")
+        assert eventually(lambda: len(told) == 3)
+    assert [each.new for each in told[:3]] == [Status.LIVE, Status.STALE, Status.LIVE]
+    assert {(each.name, each.connection) for each in told} == {("account", "private")}
+    assert "reset" in told[1].reason
 
 
 def test_a_topic_that_stays_silent_makes_blind_only_until_rest_was_asked(

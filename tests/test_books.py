@@ -20,8 +20,15 @@ from bybit_copyws import (
     LiveTicker,
     Status,
     StreamClosed,
+    SubscriptionError,
 )
-from bybit_copyws.events import BookResync, CallbackFailed, Event, GapOpened, TopicStale
+from bybit_copyws.events import (
+    BookResync,
+    CallbackFailed,
+    GapOpened,
+    StatusChanged,
+    TopicStale,
+)
 from bybit_copyws.sandbox import Sandbox
 
 Eventually = Callable[..., bool]
@@ -188,10 +195,52 @@ def test_a_lost_link_makes_it_stale_at_once(lively: Sandbox, eventually: Eventua
         assert book.age() < 5
 
 
+def test_each_change_of_its_status_is_told(lively: Sandbox, eventually: Eventually) -> None:
+    told: list[StatusChanged] = []
+    with make_client(lively) as client:
+        client.listen(told.append, StatusChanged)
+        book = client.order_book(BTC)
+        book.wait_live()
+        lively.drop("public", how="rst")
+        assert eventually(lambda: len(told) == 3)
+        book.close()
+        assert eventually(lambda: len(told) == 4)
+    assert {each.name for each in told} == {BOOK}
+    assert [each.new for each in told] == [Status.LIVE, Status.STALE, Status.LIVE, Status.STALE]
+    assert [each.old for each in told][1:] == [each.new for each in told][:-1]
+    assert told[1].reason
+    assert told[3].reason == "it is not kept any more"
+
+
+def test_to_unsubscribe_its_topic_ends_it(lively: Sandbox, eventually: Eventually) -> None:
+    with make_client(lively) as client:
+        book = client.order_book(BTC)
+        book.wait_live()
+        assert book.subscription is not None
+        book.subscription.unsubscribe()
+        assert book.status is Status.STALE
+        again = client.order_book(BTC)
+        assert again is not book
+        again.wait_live()
+
+
+def test_a_refused_one_says_so_and_is_asked_for_anew(
+    lively: Sandbox, eventually: Eventually
+) -> None:
+    with make_client(lively) as client:
+        book = client.order_book("NEWUSDT")
+        with pytest.raises(SubscriptionError):
+            book.wait_live()
+        assert eventually(lambda: "NEWUSDT" in book.reason)
+        lively.list_symbol("NEWUSDT")
+        assert client.order_book("NEWUSDT") is book
+        book.wait_live()
+
+
 def test_a_jump_is_told_and_mended_by_a_snapshot_of_that_topic_alone(
     lively: Sandbox, profile: str, eventually: Eventually
 ) -> None:
-    events: list[Event] = []
+    events: list[Any] = []
     with make_client(lively, profile=profile) as client:
         client.listen(events.append, BookResync, GapOpened)
         book = client.order_book(BTC)

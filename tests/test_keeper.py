@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from bybit_copyws.books import Keeper
+from bybit_copyws.errors import ConfigurationError, StreamError, SubscriptionError
+from bybit_copyws.events import Status
 from bybit_copyws.messages import MessageCallback
+from bybit_copyws.policy.channel import Handler
 from bybit_copyws.policy.registry import Registry
 from bybit_copyws.state.ticker import Ticker
 from bybit_copyws.subscription import Subscription
@@ -30,8 +34,7 @@ class Exchange:
 
     def subscribe(self, topic_or_topics: str, callback: MessageCallback) -> Subscription:
         topic = COPY_TRADING_V3.topics.parse(topic_or_topics)
-        waiter: Any = self
-        return Subscription(self.registry.add([topic], callback), waiter)
+        return Subscription(self.registry.add([topic], callback), self)
 
     def resync(self, topic: str, reason: str) -> None:
         assert topic == TICKER
@@ -39,6 +42,21 @@ class Exchange:
 
     def forget(self, topic: str, state: object) -> None:
         """Do nothing: nobody else asks for it."""
+
+    def status_changed(self) -> None:
+        """Do nothing: nobody waits."""
+
+    def wait_for(self, predicate: Callable[[], bool], timeout: float) -> bool:
+        return predicate()
+
+    def troubles(self) -> str:
+        return "; all is quiet"
+
+    def remove(self, handlers: Sequence[Handler]) -> None:
+        self.registry.remove(handlers)
+
+    def terminal_error(self, handlers: Sequence[Handler]) -> StreamError | None:
+        return None
 
     def confirm(self, now: float) -> None:
         self.registry.asking(SUBSCRIBE, [TICKER])
@@ -93,7 +111,6 @@ def test_without_a_link_or_when_it_is_refused_it_asks_nothing() -> None:
 def test_after_its_end_it_asks_nothing(ending: Any) -> None:
     exchange = Exchange()
     exchange.confirm(BEGIN)
-    exchange.remove = exchange.registry.remove  # type: ignore[attr-defined]
     ending(exchange.keeper)
     assert exchange.looks(1e6) == []
 
@@ -103,3 +120,48 @@ def test_what_has_its_snapshot_may_be_silent_for_ever() -> None:
     exchange.confirm(BEGIN)
     exchange.keeper.state.apply("snapshot", {"symbol": "BTCUSDT"}, 1, BEGIN)
     assert exchange.looks(10.0, 1e6) == []
+
+
+# What it says
+
+
+def test_what_the_exchange_refuses_says_so_and_is_asked_for_anew_when_wanted_again() -> None:
+    exchange = Exchange()
+    keeper = exchange.keeper
+    exchange.registry.rejected(TICKER, "no such topic")
+    keeper.look(BEGIN)
+    assert keeper.state.status is Status.SYNCING
+    assert "no such topic" in keeper.state.reason
+    with pytest.raises(SubscriptionError, match="no such topic"):
+        keeper.wait_live(1.0)
+    keeper.open()
+    assert exchange.registry.plan().subscribe == (TICKER,)
+    assert keeper.state.reason == "no snapshot has come yet"
+    exchange.confirm(BEGIN)
+    keeper.open()  # once is enough
+    assert len(exchange.registry.handlers) == 1
+
+
+def test_to_unsubscribe_it_is_to_keep_it_no_longer() -> None:
+    exchange = Exchange()
+    keeper = exchange.keeper
+    exchange.confirm(BEGIN)
+    keeper.state.apply("snapshot", {"symbol": "BTCUSDT"}, 1, BEGIN)
+    assert keeper.state.status is Status.LIVE
+    assert keeper.subscription is not None
+    keeper.subscription.unsubscribe()
+    assert (keeper.state.status, keeper.state.reason) == (Status.STALE, "it is not kept any more")
+    assert exchange.registry.handlers == []
+    keeper.doubt("the link is lost", BEGIN)
+    assert keeper.state.reason == "it is not kept any more"
+    with pytest.raises(ConfigurationError, match="not kept any more"):
+        keeper.wait_live(1.0)
+
+
+def test_who_waits_for_it_is_told_how_it_is() -> None:
+    exchange = Exchange()
+    with pytest.raises(TimeoutError, match="syncing: no snapshot has come yet; all is quiet"):
+        exchange.keeper.wait_live(1.0)
+    exchange.confirm(BEGIN)
+    exchange.keeper.state.apply("snapshot", {"symbol": "BTCUSDT"}, 1, BEGIN)
+    exchange.keeper.wait_live(1.0)

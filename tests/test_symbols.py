@@ -136,8 +136,13 @@ def test_topics_follow_what_is_listed_and_withdrawn(
         subscription.wait()
         live.list_symbol("NEWUSDT")
         assert eventually(lambda: "orderbook.1.NEWUSDT" in heard)
+        book = client.order_book("ETHUSDT")
+        book.wait_live()
         live.withdraw_symbol("ETHUSDT")
         assert eventually(lambda: "orderbook.1.ETHUSDT" not in held(live))
+        assert eventually(lambda: book.reason == "the exchange has withdrawn the symbol")
+        book.close()
+        assert eventually(lambda: not any("ETHUSDT" in topic for topic in held(live)))
         assert eventually(lambda: len(events) == 2)
         symbols = {*SYMBOLS, "NEWUSDT"} - {"ETHUSDT"}
         assert set(held(live)) == set(subscription.topics)

@@ -4,6 +4,7 @@ Pure: messages and ``now`` go in, live state comes out. It must not know connect
 its own, clocks or callbacks; the stream feeds it and acts on what :class:`Result` says.
 """
 
+from bybit_copyws.events import Status
 from bybit_copyws.state.account import AccountState
 from bybit_copyws.state.account_dialects import AccountDialect, Kind, find_account_dialect
 from bybit_copyws.state.account_view import AccountView, Update
@@ -18,7 +19,7 @@ from bybit_copyws.state.life_cycle import (
 from bybit_copyws.state.order_book import BookSnapshot, OrderBook
 from bybit_copyws.state.reading import Level, Sweep
 from bybit_copyws.state.reconcile import Question
-from bybit_copyws.state.status import Cause, Outcome, Result, Status
+from bybit_copyws.state.status import Cause, Outcome, Result
 from bybit_copyws.state.ticker import Ticker, TickerSnapshot
 
 __all__ = [

@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 from bybit_copyws.errors import ConfigurationError
+from bybit_copyws.events import Status
 from bybit_copyws.messages import Message
 from bybit_copyws.models import Execution
 from bybit_copyws.state.account_dialects import AccountDialect, Kind
 from bybit_copyws.state.account_view import RECONCILE, SNAPSHOT, AccountView, Update
 from bybit_copyws.state.content import Content
 from bybit_copyws.state.reconcile import Question, Reconciliation
-from bybit_copyws.state.status import Status, Trusted
+from bybit_copyws.state.status import Trusted
 from bybit_copyws.state.waiting import Entry, Waiting
 
 # By how much an execution may come later than a younger one, or be told later by REST.
@@ -271,10 +272,6 @@ class AccountState(Trusted):
 
     def _show(self) -> None:
         self._view = self._content.view(self._status, self._reason)
-
-    def _set(self, status: Status, reason: str, now: float) -> None:
-        super()._set(status, reason, now)
-        self._show()
 
     def _due(self, now: float) -> list[Update]:
         if self.ready:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bybit_copyws.events import Status
 from bybit_copyws.fields import Model
 from bybit_copyws.messages import Message
 from bybit_copyws.models import Execution, Order, Position, Wallet
 from bybit_copyws.state.account_dialects import PARSERS, Kind
 from bybit_copyws.state.positions import PositionKey
-from bybit_copyws.state.status import Status
 
 STREAM, SNAPSHOT, RECONCILE = "stream", "snapshot", "reconcile"
 

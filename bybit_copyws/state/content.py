@@ -12,6 +12,7 @@ from typing import cast
 from msgspec.structs import replace
 
 from bybit_copyws.errors import ProtocolError
+from bybit_copyws.events import Status
 from bybit_copyws.fields import Model, json_object
 from bybit_copyws.messages import Message
 from bybit_copyws.models import Execution
@@ -21,7 +22,6 @@ from bybit_copyws.state.executions import Executions, age_of, read_execution
 from bybit_copyws.state.orders import Orders, read_order
 from bybit_copyws.state.positions import Positions, read_position
 from bybit_copyws.state.reconcile import Known, Reconciliation
-from bybit_copyws.state.status import Status
 from bybit_copyws.state.wallets import Wallets
 
 

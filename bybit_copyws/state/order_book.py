@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bybit_copyws.errors import ConfigurationError
+from bybit_copyws.events import Status
 from bybit_copyws.state.levels import Row, Side
 from bybit_copyws.state.reading import Reading, checked_count
 from bybit_copyws.state.status import (
@@ -20,7 +21,6 @@ from bybit_copyws.state.status import (
     LiveState,
     Outcome,
     Result,
-    Status,
 )
 
 RESYNC, WARN = "resync", "warn"

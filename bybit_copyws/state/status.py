@@ -8,15 +8,10 @@ from __future__ import annotations
 import enum
 import math
 import threading
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
-
-class Status(enum.Enum):
-    """Whether live state can be trusted."""
-
-    SYNCING = "syncing"  # there is nothing to read until the next snapshot
-    LIVE = "live"  # as the exchange last said
-    STALE = "stale"  # was right once; the exchange may have moved on since
+from bybit_copyws.events import Status
 
 
 class Outcome(enum.Enum):
@@ -52,6 +47,9 @@ class Result(NamedTuple):
     reason: str = ""
 
 
+StatusListener: TypeAlias = Callable[[Status, Status, str], None]
+"""Called with the old status, the new one and the reason."""
+
 APPLIED = Result(Outcome.APPLIED)
 REPEATED = Result(Outcome.REPEATED)
 IGNORED = Result(Outcome.IGNORED)
@@ -67,17 +65,22 @@ class Trusted:
     Any thread reads. All times are the owner's monotonic clock.
     """
 
-    __slots__ = ("_lock", "_reason", "_seen", "_since", "_status")
+    __slots__ = ("_listener", "_lock", "_reason", "_seen", "_since", "_status")
 
     def __init__(self) -> None:
         # Guards everything an apply changes, so that no reader sees half a message. Held for one
-        # message or one copy, never while user code runs; no other lock is taken under it.
+        # message or one copy, never while user code runs; under it, only events are queued.
         # Reentrant: a signal handler may read in the middle of a read.
         self._lock = threading.RLock()
         self._status = Status.SYNCING
         self._reason = "no snapshot has come yet"
         self._since: float | None = None
         self._seen: float | None = None
+        self._listener: StatusListener | None = None
+
+    def tell_status(self, listener: StatusListener) -> None:
+        """Have each change of the status told; called with the lock held, so it must not block."""
+        self._listener = listener
 
     @property
     def status(self) -> Status:
@@ -123,9 +126,15 @@ class Trusted:
             return was_live
 
     def _set(self, status: Status, reason: str, now: float) -> None:
-        self._status = status
+        old, self._status = self._status, status
         self._reason = reason
         self._since = now
+        self._show()
+        if old is not status and self._listener is not None:
+            self._listener(old, status, reason)
+
+    def _show(self) -> None:
+        """Show the new status wherever else it can be read; the lock is held."""
 
 
 class LiveState(Trusted):

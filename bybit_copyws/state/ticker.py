@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bybit_copyws.errors import ConfigurationError
+from bybit_copyws.events import Status
 from bybit_copyws.messages import Message
 from bybit_copyws.models import FIELDS, TickerUpdate, parse_ticker
-from bybit_copyws.state.status import APPLIED, MALFORMED, LiveState, Result, Status
+from bybit_copyws.state.status import APPLIED, MALFORMED, LiveState, Result
 
 _NAMES = {key: field.name for field in FIELDS[TickerUpdate] for key in field.keys}
 _NOTHING: MappingProxyType[str, Any] = MappingProxyType({})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 
-from bybit_copyws.events import Blind, Event, TopicStale
+from bybit_copyws.events import Blind, Event, SubscriptionRejected, TopicStale
 
 THREADS = "bybit-copyws:"
 """How the names of all our threads begin."""
@@ -57,7 +57,7 @@ logging.getLogger("websocket").addFilter(_not_ours)
 
 def log_event(log: GuardedLogger, event: Event) -> None:
     """Log an event: what a trader must know at once as a warning."""
-    if isinstance(event, (Blind, TopicStale)):
+    if isinstance(event, (Blind, SubscriptionRejected, TopicStale)):
         log.warning("! %s", event)
     else:
         log.info("= %s", event)
