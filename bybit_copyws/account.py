@@ -30,6 +30,9 @@ class Waiting(Protocol):
     def private_error(self) -> StreamError | None:
         """Return what ended the private connection for good, if anything."""
 
+    def troubles(self) -> str:
+        """Say why there are no links, to be put behind an error."""
+
 
 class CopyTradeListener:
     """The handle that :meth:`Account.on_copy_trade` returns."""
@@ -173,7 +176,7 @@ class Account:
                 why = f": {view.reason}" if view.reason else ""
                 raise TimeoutError(
                     f"the account did not become what was waited for within {timeout:g} s; it is "
-                    f"{view.status.value}{why}"
+                    f"{view.status.value}{why}{self._client.troubles()}"
                 )
 
     def _has_changed(self, view: AccountView) -> bool:

@@ -274,7 +274,7 @@ class CopyTradingClient:
         changed: Callable[[], None] | None = None,
         name: str | None = None,
         slow: SlowWatch | None = None,
-        doubted: Callable[[], bool] = lambda: False,
+        doubted: Callable[[], str] = lambda: "",
         quiet: bool = False,
         patience: float = 1.0,
     ) -> Stream:

@@ -311,6 +311,8 @@ def test_while_rest_is_out_of_order_messages_wait_and_then_pass(
         assert eventually(lambda: len(told.messages) > seen + 5)  # they do not wait for ever
         assert account.status is Status.STALE
         assert "not reconciled" in account.reason
+        blind = next(each for each in events if isinstance(each, Blind))
+        assert blind.reason != "the account is not reconciled"
         assert not any(isinstance(each, (GapClosed, Sighted)) for each in events)
         assert all(each.gap is None for each in told.messages)
         assert client.health().connections["private"].topics[0].gap
@@ -453,6 +455,26 @@ def test_waiting_ends_with_the_client_and_with_a_refused_key(
         pytest.raises(AuthenticationError),
     ):
         wrong.account.wait_for(lambda view: view.live)
+
+
+def test_a_refused_key_is_named_wherever_one_looks(
+    stepped: Sandbox, eventually: Eventually
+) -> None:
+    with make_client(stepped, reconcile=True, api_secret="w" * 30) as client:
+        account = client.account
+        assert eventually(lambda: client.health().connections["private"].state == "closed")
+        trouble = client.health().connections["private"].trouble
+        assert trouble is not None
+        assert "auth" in trouble
+        assert account.status is Status.SYNCING
+        assert "auth" in account.reason
+
+
+def test_waiting_before_the_start_says_so(stepped: Sandbox) -> None:
+    client = make_client(stepped, reconcile=True)
+    with pytest.raises(TimeoutError, match=r"start\(\) it first"):
+        client.account.wait_for(lambda view: view.live, 0.01)
+    client.close()
 
 
 def test_waiting_inside_a_callback_is_refused(trading: Sandbox, eventually: Eventually) -> None:

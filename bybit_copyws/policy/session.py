@@ -104,7 +104,8 @@ class Session:
         credentials: the key pair; needed for a private one.
         rng: source of the jitter.
         name: what events call the connection, if not after its scope.
-        doubted: returns whether private data cannot be trusted although nothing is missing here.
+        doubted: returns why private data cannot be trusted although nothing is missing here;
+            empty if it can.
 
     Attributes:
         state: where the connection is.
@@ -129,7 +130,7 @@ class Session:
         credentials: Credentials | None,
         rng: random.Random,
         name: str | None = None,
-        doubted: Callable[[], bool] = lambda: False,
+        doubted: Callable[[], str] = lambda: "",
     ) -> None:
         self.state = State.IDLE
         self.registry = Registry(profile.max_args_chars, settings.stale_after)
@@ -442,8 +443,9 @@ class Session:
             return str(self.error or self.trouble)
         if gaps:
             return gaps[0].reason
-        if self._doubted():
-            return "the account is not reconciled"
+        doubt = self._doubted()
+        if doubt:
+            return doubt
         return f"the exchange has not confirmed the topics; the connection is {self.state.value}"
 
     def deadline(self, link: LinkStatus) -> float | None:

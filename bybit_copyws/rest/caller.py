@@ -55,6 +55,7 @@ class _Trip:
     endpoint: Endpoint
     params: Mapping[str, Any]
     deadline: float
+    what_for: str = ""  # the call that cannot be made before this one, if there is any
     attempts: int = 0
     measured: bool = False
     may_be_done: bool = False
@@ -62,6 +63,11 @@ class _Trip:
     # Of the latest attempt, in monotonic seconds.
     sent: float = 0.0
     received: float = 0.0
+
+    @property
+    def name(self) -> str:
+        own = self.endpoint.name
+        return f"{self.what_for} (before it {own}, for the clock)" if self.what_for else own
 
     @property
     def repeatable(self) -> bool:
@@ -156,8 +162,8 @@ class Caller:
     def _deadline(self) -> float:
         return self._now() + self._settings.total_timeout
 
-    def _measure(self, deadline: float) -> None:
-        trip = _Trip(self._time_endpoint, {}, deadline)
+    def _measure(self, deadline: float, what_for: str = "") -> None:
+        trip = _Trip(self._time_endpoint, {}, deadline, what_for)
         server_ms = server_time_ms(self._run(trip).result)
         with self._lock:
             self._clock.measure(trip.sent, trip.received, server_ms)
@@ -166,7 +172,7 @@ class Caller:
         """Try until there is an answer, or no hope of one."""
         while True:
             if trip.endpoint.budget is not None and self.server_ms() is None:
-                self._measure(trip.deadline)
+                self._measure(trip.deadline, trip.name)
             self._admit(trip)
             outcome = self._attempt(trip)
             if isinstance(outcome, MustRaise):
@@ -189,7 +195,7 @@ class Caller:
         )
         if step is Step.GIVE_UP:
             raise self._error(trip, failure)
-        _log.info("%s: %s; next: %s", trip.endpoint.name, failure.reason, step.value)
+        _log.info("%s: %s; next: %s", trip.name, failure.reason, step.value)
         if step is Step.MEASURE_CLOCK:
             trip.measured = True  # what is known of the clock was forgotten with the refusal
         elif step is Step.BACK_OFF:
@@ -215,7 +221,7 @@ class Caller:
             elif isinstance(outcome, Envelope) and endpoint.budget and outcome.time is not None:
                 self._clock.correct(trip.sent, now, outcome.time)
         what = outcome.reason if isinstance(outcome, Failure) else "answered"
-        _log.debug("%s: %s after %.0f ms", endpoint.name, what, (now - trip.sent) * 1000.0)
+        _log.debug("%s: %s after %.0f ms", trip.name, what, (now - trip.sent) * 1000.0)
         return outcome
 
     def _compose(self, trip: _Trip) -> Outgoing:
@@ -252,7 +258,7 @@ class Caller:
             if banned:
                 reason = f"not sent: an earlier call got HTTP 403; wait {banned:.0f} s more"
                 raise Failure(Kind.BANNED, reason, meanings.BANNED, status=403).error(
-                    trip.endpoint.name, uncertain=trip.may_be_done, retry_after=banned
+                    trip.name, uncertain=trip.may_be_done, retry_after=banned
                 )
             self._wait(trip, wait)
 
@@ -266,7 +272,7 @@ class Caller:
             if trip.failure is not None:
                 raise self._error(trip, trip.failure)
             raise RestError(
-                trip.endpoint.name,
+                trip.name,
                 f"not sent: the calls that the exchange allows are used up for {seconds:.1f} s "
                 "more, which is longer than total_timeout",
                 retry_after=seconds,
@@ -277,7 +283,7 @@ class Caller:
     def _check_open(self, trip: _Trip) -> None:
         if self._stopped.is_set():
             raise RestError(
-                trip.endpoint.name,
+                trip.name,
                 "the client was closed; make a new one",
                 uncertain=trip.may_be_done,
             )
@@ -293,9 +299,7 @@ class Caller:
                 retry_after = self._limits.banned(now)
             elif failure.kind is Kind.LIMITED:
                 retry_after = self._limits.wait(trip.endpoint, now)
-        return failure.error(
-            trip.endpoint.name, uncertain=trip.may_be_done, retry_after=retry_after
-        )
+        return failure.error(trip.name, uncertain=trip.may_be_done, retry_after=retry_after)
 
     def _clean(self, text: str) -> str:
         return text if self._credentials is None else self._credentials.redact(text)

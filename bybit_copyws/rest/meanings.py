@@ -20,7 +20,8 @@ _WRONG_SIGNATURE = (
     "copying"
 )
 _TOO_MANY = (
-    "More calls than the exchange allows this key; other programs with the same key count too"
+    "More calls than the exchange allows this key; other programs with the same key count too. "
+    "Ask less often: what the streams tell need not be asked for"
 )
 BANNED = (
     "The address of this machine is refused: too many calls from it (a ban lasts about 30 "
@@ -40,7 +41,10 @@ TOO_LONG = "No answer of the exchange is that long; raise max_response_size if o
 
 _CODES: Mapping[int, str] = {
     10000: "The exchange did not finish in time",
-    10001: "A parameter is missing or wrong; the text names it",
+    10001: (
+        "A parameter is missing or wrong; the text names it. Quantities and prices must fit the "
+        "contract: round_qty() and round_price() of its instrument see to that"
+    ),
     10002: CLOCK,
     10003: _WRONG_KEY,
     10004: _WRONG_SIGNATURE,
@@ -50,7 +54,7 @@ _CODES: Mapping[int, str] = {
     10009: "The address of this machine is banned; ask the exchange",
     10010: "The key may be used from other addresses only: see its list of addresses",
     10016: "Trouble inside the exchange",
-    10017: "The exchange has no such endpoint (any more): v3 copy trading was moved to v5",
+    10017: "The exchange has no such endpoint; what v3 has for copy trading was moved to v5",
     10018: "More calls than the exchange allows this address, whatever their key",
     10021: CLOCK,
     10022: _WRONG_SIGNATURE,
@@ -62,7 +66,8 @@ _CODES: Mapping[int, str] = {
     33004: "The key has expired: make a new one",
     34040: "Nothing would change",
     110001: "There is no such order, or it is done",
-    110007: "The balance does not suffice",
+    110007: "The balance does not suffice: a smaller quantity, or more leverage, needs less of it",
+    110013: "The leverage is not allowed: see max_leverage of the instrument, and the risk limit",
     110017: "There is nothing (or less) open that it could reduce",
     110025: "Nothing would change",
     110043: "Nothing would change: the leverage is what was asked for",
@@ -74,7 +79,7 @@ _STATUSES: Mapping[int, str] = {
     401: _WRONG_KEY,
     404: "There is no such endpoint at this host: check the environment's URL",
     407: "The proxy wants a user name and a password",
-    429: "More calls than the exchange allows",
+    429: "More calls than the exchange allows this address: ask less often",
     451: "The exchange does not serve this region",
 }
 

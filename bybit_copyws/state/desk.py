@@ -23,6 +23,7 @@ from bybit_copyws.events import (
     GapOpened,
     State,
     StateChanged,
+    Status,
     SubscriptionConfirmed,
     SubscriptionRejected,
     TopicStale,
@@ -239,6 +240,8 @@ class AccountDesk:
         self._leaving.clear()
         self._renewed.clear()
         self.state.lost(reason, now.mono)
+        if self._reconcile and self.state.status is Status.SYNCING:
+            self.state.fail(reason)
 
     def _of_account(self, event: Any, wires: list[str], now: Instant) -> None:
         """Take what the connection says of topics of the account."""
@@ -341,9 +344,11 @@ class AccountDesk:
         return self.state.begin(exchange_ms, now.mono - since)
 
     @property
-    def doubted(self) -> bool:
-        """Whether the account is followed, and what is known of it may be wrong."""
-        return self.asks and not self.state.whole
+    def doubt(self) -> str:
+        """Why what is known of the account may be wrong; empty if it is right, or not followed."""
+        if self.state.whole or not self.asks:
+            return ""
+        return f"the account is {self.state.status.value}: {self.state.reason}"
 
     @property
     def known(self) -> frozenset[str]:

@@ -45,7 +45,7 @@ class MakeStream(Protocol):
         *,
         changed: Callable[[], None],
         slow: SlowWatch,
-        doubted: Callable[[], bool],
+        doubted: Callable[[], str],
         quiet: bool,
     ) -> Stream:
         """Return it, not started."""
@@ -103,7 +103,7 @@ class PrivateStream(Front[Ready]):
             notify,
             changed=self._tell,
             slow=self._slow,
-            doubted=lambda: self.desk.doubted,
+            doubted=lambda: self.desk.doubt,
             quiet=True,
         )
 

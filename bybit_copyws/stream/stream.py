@@ -106,8 +106,8 @@ class Stream:
         measure_clock: returns what the exchange's clock says, in milliseconds since 1970, or
             ``None``; it may block, and is called in the run thread before a login is tried again.
         slow: what its heartbeat looks at, if not at its own callbacks.
-        doubted: returns whether private data cannot be trusted although this connection misses
-            nothing; called with its locks held.
+        doubted: returns why private data cannot be trusted although this connection misses
+            nothing, empty if it can; called with its locks held.
         quiet: whether somebody else logs what its events mean.
         beating: called without locks at each beat of a link, with the monotonic time.
     """
@@ -126,7 +126,7 @@ class Stream:
         reports: Reports,
         measure_clock: Callable[[], int | None],
         slow: SlowWatch | None = None,
-        doubted: Callable[[], bool] = lambda: False,
+        doubted: Callable[[], str] = lambda: "",
         quiet: bool = False,
         beating: Callable[[float], None] = lambda _: None,
     ) -> None:
@@ -309,6 +309,8 @@ class Stream:
     @property
     def trouble(self) -> str | None:
         """Why there is no link, in words."""
+        if self._session.trouble is None and self._session.error is not None:
+            return str(self._session.error)
         return self._session.trouble
 
     def unsettled(self) -> tuple[list[str], list[Handler]]:
@@ -334,7 +336,7 @@ class Stream:
                 messages=self._dispatcher.messages,
                 bad_messages=self._bad_messages,
                 gaps=session.gaps.opened,
-                trouble=session.trouble,
+                trouble=self.trouble,
                 retry_in=max(0.0, session.retry_at - now.mono) if waits else None,
                 clock_skew=session.login.known_skew(now) if session.login else None,
                 covered_twice=None,

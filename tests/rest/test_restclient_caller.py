@@ -247,8 +247,9 @@ def test_a_clock_that_cannot_be_measured() -> None:
         def send(self, *_: Any, **__: Any) -> Any:
             return UNSENT
 
-    with pytest.raises(RestError, match="/v3/public/time: no connection"):
+    with pytest.raises(RestError, match=r"/v3/public/time, for the clock.: no connection") as raised:
         make(make_caller(Deaf()), "wallet")
+    assert "/wallet/balance" in raised.value.call  # what was asked for
 
 
 def test_a_client_that_is_closed() -> None:

@@ -57,7 +57,7 @@ def carried_gaps(rig: Rig) -> list[tuple[str, Gap | None]]:
 
 def test_nothing_is_needed_of_itself() -> None:
     rig = Rig()
-    assert (rig.desk.needed, rig.desk.asks, rig.desk.doubted) == (frozenset(), False, False)
+    assert (rig.desk.needed, rig.desk.asks, rig.desk.doubt) == (frozenset(), False, "")
 
 
 def test_one_topic_needs_all_of_them(profile: str) -> None:
@@ -65,10 +65,10 @@ def test_one_topic_needs_all_of_them(profile: str) -> None:
     (handler,) = rig.subscribe(EXECUTION)
     assert rig.desk.needed == set(rig.wires.values())
     assert rig.desk.asks
-    assert rig.desk.doubted
+    assert rig.desk.doubt
     rig.unsubscribe(handler)
     assert rig.desk.needed == frozenset()
-    assert not rig.desk.doubted
+    assert not rig.desk.doubt
 
 
 def test_without_rest_only_what_is_subscribed_is_needed(profile: str) -> None:
@@ -78,7 +78,7 @@ def test_without_rest_only_what_is_subscribed_is_needed(profile: str) -> None:
     rig.keep()
     assert rig.desk.needed == set(rig.wires.values())
     assert not rig.desk.asks
-    assert not rig.desk.doubted
+    assert not rig.desk.doubt
 
 
 def test_only_its_four_topics_are_the_accounts(profile: str) -> None:
@@ -248,13 +248,13 @@ def test_a_gap_lasts_until_rest_has_told_what_was_missed(profile: str) -> None:
     rig.execute("new")
     assert gaps(rig) == []
     assert rig.take() == []
-    assert rig.desk.doubted
+    assert rig.desk.doubt
     rig.reconcile()
     (closed,) = gaps(rig)
     assert set(closed.gap.topics) == {ORDER, EXECUTION}
     assert (closed.gap.since, closed.gap.until) == (WALL + 5, WALL + 7)
     assert closed.gap.repaired
-    assert not rig.desk.doubted
+    assert not rig.desk.doubt
     assert rig.exec_ids() == ["missed", "new"]
     first, second = (each for each in rig.take() if each.channel.names == (EXECUTION,))
     assert (first.gap, second.gap) == (closed.gap, None)
@@ -352,7 +352,7 @@ def test_a_loss_in_a_topic_that_nobody_subscribed_calls_for_rest_all_the_same(pr
     rig = live_rig(profile, ORDER)
     rig.miss(rig.wires[Kind.WALLET])
     assert gaps(rig) == []
-    assert rig.desk.doubted
+    assert rig.desk.doubt
     rig.reconcile()
     assert gaps(rig) == []
     assert rig.desk.state.whole
@@ -438,7 +438,7 @@ def test_a_refused_topic_is_told_and_the_others_pass(profile: str) -> None:
     rig.send_order("o2")
     assert len(rig.take()) == 1
     assert not rig.desk.state.wanted
-    assert rig.desk.doubted
+    assert rig.desk.doubt
     assert rig.desk.state.reason == f"the exchange refused {wallet}: no such topic"
 
 

@@ -206,7 +206,7 @@ class Life(RuleBasedStateMachine):
         desk = self.rig.desk
         if self.reconcile and desk.state.whole:
             assert not self.in_gap
-        assert desk.doubted == (desk.asks and not desk.state.whole)
+        assert bool(desk.doubt) == (desk.asks and not desk.state.whole)
         if desk.state.whole:
             assert self.rig.carried == set(self.rig.wires.values())
         if self.rig.refused and self.reconcile and not self.rig.asked and self.rig.carried:
