@@ -51,6 +51,20 @@ def test_the_contracts(rest: RestClient) -> None:
     assert not {"priceFilter", "lotSizeFilter", "leverageFilter"} & set(bitcoin.extra)
 
 
+def test_the_tickers(rest: RestClient, quiet: Sandbox) -> None:
+    found = {each.symbol: each for each in rest.tickers()}
+    assert set(found) == {"BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT"}
+    (bitcoin,) = rest.tickers(BTC)
+    assert bitcoin == found[BTC]
+    assert bitcoin.bid1_price is not None
+    assert bitcoin.ask1_price is not None
+    assert bitcoin.bid1_price < bitcoin.ask1_price
+    quiet.withdraw_symbol("ETHUSDT")
+    assert "ETHUSDT" not in {each.symbol for each in rest.tickers()}
+    with pytest.raises(ApiError, match="NOPEUSDT"):
+        list(rest.tickers("NOPEUSDT"))
+
+
 def test_the_life_of_an_order(rest: RestClient) -> None:
     made = rest.create_order(BTC, "Buy", "Limit", Decimal("0.010"), "50000.0", order_link_id="one")
     assert made.order_link_id == "one"

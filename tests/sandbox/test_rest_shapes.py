@@ -78,9 +78,11 @@ SHAPES = [
     ),
     ("v5/account/account-info", "GET", "/v5/account/info", {}),
 ]
-#: Endpoints whose page has no sample here: the mode switch is always refused, the others
-#: are looked at in test_rest_commands.
+#: Endpoints whose page has no sample here: the mode switch is always refused, tickers are those
+#: of the stream, the others are looked at in test_rest_commands.
 UNSAMPLED = {
+    "/derivatives/v3/public/tickers",
+    "/v5/market/tickers",
     "/v5/position/switch-mode",
     "/v5/asset/transfer/inter-transfer",
     "/v5/asset/transfer/query-inter-transfer-list",

@@ -10,7 +10,7 @@ from .engine import Fill, PublicTrade
 from .feeds import Feed, Message
 from .instruments import DEFAULT_INSTRUMENTS, Instrument, instrument
 from .market import Market, UnknownSymbol
-from .rest import order_book, recent_trades, server_time
+from .rest import list_tickers, order_book, recent_trades, server_time
 from .topics import DEPTHS, UnknownTopic
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "UnknownSymbol",
     "UnknownTopic",
     "instrument",
+    "list_tickers",
     "order_book",
     "recent_trades",
     "server_time",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
 from .book import BUY, SELL
 from .market import Market
+from .tickers import ticker_row
 
 
 def server_time(now_ms: int) -> dict[str, str]:
@@ -60,4 +62,14 @@ def recent_trades(market: Market, symbol: str, limit: int) -> dict[str, Any]:
         }
         for trade in islice(reversed(engine.tape.recent), limit)
     ]
+    return {"category": "linear", "list": rows}
+
+
+def list_tickers(market: Market, symbols: Iterable[str], profile: str) -> dict[str, Any]:
+    """Return the result of ``tickers``: all figures of some symbols, as the stream has them.
+
+    Raises:
+        UnknownSymbol: One of them is not traded here.
+    """
+    rows = [ticker_row(market.engine(symbol), profile) for symbol in symbols]
     return {"category": "linear", "list": rows}

@@ -11,7 +11,7 @@ from bybit_copyws.sandbox import market as markets
 from bybit_copyws.sandbox.account import Refused
 from bybit_copyws.sandbox.market import Instrument, UnknownSymbol
 
-from .calls import Call, Result
+from .calls import Call, Function, Result
 
 #: Which contracts the accounts of v3 copy trading may trade; ``utaOnly`` came with v5.
 _V3_COPY_TRADING = ("both", "normalOnly")
@@ -91,6 +91,21 @@ def recent_trades(call: Call) -> Result:
     params.need_linear()
     symbol = _instrument(call, params.required("symbol")).symbol
     return markets.recent_trades(call.market, symbol, params.limit(500, 1000))
+
+
+def tickers(profile: str) -> Function:
+    """Return what lists the tickers of all contracts in trading, or of one."""
+
+    def function(call: Call) -> Result:
+        call.params.need_linear()
+        named = call.params.text("symbol")
+        trading = (
+            each.symbol for each in call.market.instruments.values() if each.status == "Trading"
+        )
+        symbols = [_instrument(call, named).symbol] if named else sorted(trading)
+        return markets.list_tickers(call.market, symbols, profile)
+
+    return function
 
 
 def _instrument(call: Call, symbol: str) -> Instrument:
